@@ -1,0 +1,35 @@
+"""Cramér-Rao-bound-informed estimators for quantitative MRI."""
+
+from importlib.metadata import version
+
+from .bounds import cramer_rao_bound, fisher_information
+from .datasets import Prior, make_fingerprints, paper_prior
+from .diagnostics import EstimateDisplay, bias_variance
+from .estimators import CRBWeightedRegressor, NLLSEstimator, Pipeline, SVDCompressor
+from .metrics import CRBEfficiencyScorer, crb_efficiency_score, crb_loss
+from .noise import NoiseModel
+from .signal import MTHybridStateModel, Parameter, PulseSequence, SignalModel
+
+__version__ = version("crbestim")
+
+__all__ = [
+    "CRBEfficiencyScorer",
+    "CRBWeightedRegressor",
+    "EstimateDisplay",
+    "MTHybridStateModel",
+    "NLLSEstimator",
+    "NoiseModel",
+    "Parameter",
+    "Pipeline",
+    "Prior",
+    "PulseSequence",
+    "SVDCompressor",
+    "SignalModel",
+    "bias_variance",
+    "cramer_rao_bound",
+    "crb_efficiency_score",
+    "crb_loss",
+    "fisher_information",
+    "make_fingerprints",
+    "paper_prior",
+]

@@ -1,0 +1,194 @@
+"""Checks of arrays, and the passage between complex numbers and stacked real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[Any]
+ComplexArray = NDArray[Any]
+
+
+def stack_complex(coefficients: ComplexArray) -> FloatArray:
+    """Turn complex (n, k) into stacked real [Re | Im], (n, 2k)."""
+    return np.concatenate([coefficients.real, coefficients.imag], axis=-1)
+
+
+def unstack_complex(stacked: FloatArray, name: str = "X") -> ComplexArray:
+    """Turn stacked real [Re | Im], (n, 2k), into complex (n, k).
+
+    Raises
+    ------
+    ValueError
+        If the number of columns is odd.
+    """
+    n_columns = stacked.shape[-1]
+    if n_columns % 2:
+        raise ValueError(
+            f"{name} must hold stacked real and imaginary parts [Re | Im], an even number of columns; "
+            f"got {n_columns} columns."
+        )
+    half = n_columns // 2
+    return stacked[..., :half] + 1j * stacked[..., half:]
+
+
+def check_matrix(
+    array: ArrayLike, name: str, *, kind: str = "real", n_columns: int | None = None
+) -> FloatArray | ComplexArray:
+    """Return a finite, non-empty 2-D array of float64 or complex128 (single precision is kept).
+
+    Parameters
+    ----------
+    array : array_like of shape (n, m)
+        The input.
+    name : str
+        The argument's name, for messages.
+    kind : {"real", "complex", "either"}
+        Which numbers are allowed.
+    n_columns : int, optional
+        The number of columns that is required.
+
+    Raises
+    ------
+    TypeError
+        If the values are not numbers, or real where complex is needed, or the reverse.
+    ValueError
+        If the shape is wrong or a value is NaN or infinite.
+    """
+    values = _numeric_array(array, name)
+    if values.dtype.kind == "c":
+        if kind == "real":
+            raise TypeError(
+                f"{name} must be real, but is complex ({values.dtype}). Complex data belong before the "
+                "SVDCompressor; stacked real data [Re | Im] behind it."
+            )
+    elif kind == "complex":
+        raise TypeError(f"{name} must be complex, but is real ({values.dtype}).")
+    if values.ndim != 2:
+        raise ValueError(f"{name} must be 2-D (samples, columns); got {values.ndim}-D, shape {values.shape}.")
+    if 0 in values.shape:
+        raise ValueError(f"{name} is empty: shape {values.shape}.")
+    if n_columns is not None and values.shape[1] != n_columns:
+        raise ValueError(f"{name} must have {n_columns} columns; got {values.shape[1]}, shape {values.shape}.")
+    check_finite(values, name)
+    return values
+
+
+def check_finite(values: NDArray, name: str) -> None:
+    """Raise ValueError if a value is NaN or infinite; the message tells the first bad row."""
+    # A sum is finite only if all its terms are: no mask of the array's size in the usual case.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum()):
+            return
+    finite = np.isfinite(values)
+    if not finite.all():
+        row = int(np.argwhere(~finite)[0][0])
+        raise ValueError(f"{name} contains NaN or infinity, first in row {row}; every value must be finite.")
+
+
+def check_targets(y: ArrayLike, n_samples: int | None = None, name: str = "y") -> FloatArray:
+    """Return targets as finite float64 of shape (n, p); 1-D input becomes one column."""
+    values = _numeric_array(y, name)
+    if values.ndim == 1:
+        values = values[:, None]
+    values = np.asarray(check_matrix(values, name), dtype=np.float64)
+    if n_samples is not None and len(values) != n_samples:
+        raise ValueError(f"{name} has {len(values)} rows, but X has {n_samples}.")
+    return values
+
+
+def check_crb(crb: ArrayLike, shape: tuple[int, ...], name: str = "crb") -> FloatArray:
+    """Return a Cramér-Rao bound as float64 of the given shape: positive, infinite allowed, no NaN.
+
+    Raises
+    ------
+    TypeError
+        If it is not real.
+    ValueError
+        If its shape differs from that of y, or a value is NaN or not positive.
+    """
+    values = _numeric_array(crb, name)
+    if values.dtype.kind == "c":
+        raise TypeError(f"{name} must be real, but is complex ({values.dtype}).")
+    values = values.astype(np.float64, copy=False)
+    if values.ndim == 1:
+        values = values[:, None]
+    if values.shape != shape:
+        raise ValueError(f"{name} must have the shape of y, {shape}; got {values.shape}.")
+    if np.isnan(values).any():
+        row = int(np.argwhere(np.isnan(values))[0][0])
+        raise ValueError(f"{name} contains NaN, first in row {row}; use inf for an entry without information.")
+    if (values <= 0).any():
+        row = int(np.argwhere(values <= 0)[0][0])
+        raise ValueError(f"{name} must be positive (it is a variance); got {values[row]} in row {row}.")
+    return values
+
+
+def check_basis(basis: ArrayLike, n_timepoints: int | None = None) -> NDArray:
+    """Return a compression basis of shape (T, k), k <= T, with orthonormal columns.
+
+    Raises
+    ------
+    ValueError
+        If its length is not the signal's, or its columns are not orthonormal.
+    """
+    values = check_matrix(basis, "basis", kind="either")
+    n_rows, n_columns = values.shape
+    if n_timepoints is not None and n_rows != n_timepoints:
+        raise ValueError(
+            f"basis must have one row for each of the signal's {n_timepoints} time points; got {n_rows} rows."
+        )
+    gram = values.conj().T @ values
+    tolerance = 1e3 * np.sqrt(n_rows) * np.finfo(values.dtype).eps
+    if n_columns > n_rows or not np.allclose(gram, np.eye(n_columns), atol=tolerance):
+        raise ValueError(f"basis must have orthonormal columns (basis^H basis = identity); shape {values.shape}.")
+    return values
+
+
+def check_names(names: str | Sequence[str], allowed: Sequence[str], name: str) -> tuple[str, ...]:
+    """Return names as a tuple, each of them allowed and none twice."""
+    chosen = (names,) if isinstance(names, str) else tuple(names)
+    unknown = [item for item in chosen if item not in allowed]
+    if unknown:
+        raise ValueError(f"{name} contains {unknown}; expected names out of {list(allowed)}.")
+    if len(set(chosen)) != len(chosen):
+        raise ValueError(f"{name} contains a name twice: {list(chosen)}.")
+    return chosen
+
+
+def check_positive(value: float, name: str) -> float:
+    """Return a finite positive float."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a number; got {type(value).__name__}.")
+    if not np.isfinite(value) or value <= 0:
+        raise ValueError(f"{name} must be positive and finite; got {value}.")
+    return float(value)
+
+
+def check_count(value: int, name: str, minimum: int = 1) -> int:
+    """Return an int that is not below a minimum."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer; got {type(value).__name__}.")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}; got {value}.")
+    return int(value)
+
+
+def _numeric_array(array: ArrayLike, name: str) -> NDArray:
+    values = array.to_numpy() if isinstance(array, (pd.DataFrame, pd.Series)) else np.asarray(array)
+    if values.dtype.kind in "biu":
+        return values.astype(np.float64)
+    if values.dtype.kind == "O":
+        try:
+            return values.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{name} must hold numbers; got values that are not: {error}.") from error
+    if values.dtype.kind not in "fc":
+        raise TypeError(f"{name} must hold numbers; got dtype {values.dtype}.")
+    if values.dtype == np.float16:
+        return values.astype(np.float32)
+    return values

@@ -1,0 +1,136 @@
+"""Fisher information and Cramér-Rao bound as pure functions of a Jacobian."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ._validation import FloatArray, check_finite, check_positive
+
+__all__ = ["cramer_rao_bound", "fisher_information"]
+
+# Beyond this condition number (of columns scaled to unit norm) the bound is taken from the singular
+# values, and a direction whose singular value is zero to rounding carries no information.
+_LARGE_CONDITION = 1e11
+# Entries of a null vector below this are rounding: that parameter has no part in the ambiguity.
+_NULL_COMPONENT = 1e-6
+
+
+def fisher_information(jacobian: ArrayLike, noise_std: float = 1.0) -> FloatArray:
+    r"""Fisher information of real parameters in white Gaussian noise.
+
+    .. math:: F = \mathrm{Re}(J^H J) / \sigma^2
+
+    Every parameter is real: a complex amplitude counts as two, its real and its imaginary part.
+
+    Parameters
+    ----------
+    jacobian : array_like of shape (..., T, P), real or complex
+        Derivatives of the signal with respect to the P real parameters.
+    noise_std : float, default=1.0
+        Standard deviation :math:`\sigma` of the noise in EACH real channel.
+
+    Returns
+    -------
+    ndarray of shape (..., P, P)
+        Symmetric, positive semi-definite; its unit is the inverse product of the parameters' units.
+
+    Raises
+    ------
+    ValueError
+        If the Jacobian has fewer than two dimensions or a value that is not finite, or if
+        ``noise_std`` is not positive.
+
+    References
+    ----------
+    C. R. Rao, Information and the accuracy attainable in the estimation of statistical parameters, 1945.
+    """
+    stacked = _as_real(jacobian)
+    return np.swapaxes(stacked, -1, -2) @ stacked / check_positive(noise_std, "noise_std") ** 2
+
+
+def cramer_rao_bound(jacobian: ArrayLike, noise_std: float = 1.0) -> FloatArray:
+    r"""Lower bound of the variance of any unbiased estimator, for each parameter.
+
+    .. math:: \mathrm{CRB}_i = (F^{-1})_{ii}
+
+    F is never formed, as its condition number is the square of J's: the columns of J are scaled to unit
+    norm, :math:`J = QR`, and :math:`\mathrm{CRB}_i` is the squared norm of row i of :math:`R^{-1}`.
+
+    Parameters
+    ----------
+    jacobian : array_like of shape (..., T, P), real or complex
+        Derivatives of the signal with respect to ALL unknown real parameters, nuisance parameters
+        included; select the parameters of interest from the result.
+    noise_std : float, default=1.0
+        Standard deviation of the noise in each real channel.
+
+    Returns
+    -------
+    ndarray of shape (..., P)
+        Variances in squared units of the parameters. A parameter that the signal does not tell (a zero
+        column, or a part in a linear dependence of columns) has inf. A zero column does not affect the
+        others.
+
+    Raises
+    ------
+    ValueError
+        As `fisher_information`.
+    """
+    stacked = _as_real(jacobian)
+    noise_std = check_positive(noise_std, "noise_std")
+    n_parameters = stacked.shape[-1]
+    flat = stacked.reshape(-1, *stacked.shape[-2:])
+    norm = np.linalg.norm(flat, axis=-2)
+    blind = norm == 0
+    scaled = flat / np.where(blind, 1.0, norm)[:, None, :]
+    upper = _triangular_factor(scaled)
+    upper[:, np.arange(n_parameters), np.arange(n_parameters)] += blind
+    variance = _inverse_row_norms(upper, n_rows=flat.shape[-2])
+    with np.errstate(divide="ignore", over="ignore"):
+        bound = variance * (noise_std / norm) ** 2
+    bound[blind] = np.inf
+    return bound.reshape(*stacked.shape[:-2], n_parameters)
+
+
+def _as_real(jacobian: ArrayLike) -> FloatArray:
+    values = np.asarray(jacobian)
+    if values.ndim < 2 or 0 in values.shape:
+        raise ValueError(f"jacobian must have shape (..., time points, parameters); got {values.shape}.")
+    if values.dtype.kind not in "fciu":
+        raise TypeError(f"jacobian must hold numbers; got dtype {values.dtype}.")
+    check_finite(values, "jacobian")
+    if values.dtype.kind == "c":
+        values = np.concatenate([values.real, values.imag], axis=-2)
+    return values.astype(np.float64, copy=False)
+
+
+def _triangular_factor(matrices: FloatArray) -> FloatArray:
+    n_rows, n_columns = matrices.shape[-2:]
+    upper: NDArray = np.asarray(np.linalg.qr(matrices, mode="r"))
+    if n_rows < n_columns:  # fewer data than unknowns: zero rows make the deficit explicit
+        upper = np.concatenate([upper, np.zeros((len(upper), n_columns - n_rows, n_columns))], axis=1)
+    return upper
+
+
+def _inverse_row_norms(upper: FloatArray, n_rows: int) -> FloatArray:
+    """Squared row norms of R^-1 for each triangular R; inf where R is singular."""
+    diagonal = np.abs(np.diagonal(upper, axis1=-2, axis2=-1))
+    solvable = diagonal.min(axis=-1) > n_rows * np.finfo(float).eps
+    variance = np.empty(diagonal.shape)
+    inverse = np.linalg.inv(upper[solvable])
+    variance[solvable] = (inverse**2).sum(axis=-1)
+    doubtful = ~solvable
+    doubtful[solvable] = np.sqrt(variance[solvable].max(axis=-1, initial=0.0)) > _LARGE_CONDITION
+    if doubtful.any():
+        variance[doubtful] = _variance_from_singular_values(upper[doubtful], n_rows)
+    return variance
+
+
+def _variance_from_singular_values(upper: FloatArray, n_rows: int) -> NDArray:
+    _, singular, right = np.linalg.svd(upper)
+    null = singular <= n_rows * np.finfo(float).eps * singular[:, :1]
+    share = np.swapaxes(right, -1, -2) ** 2  # (sample, parameter, direction)
+    variance = (share / np.where(null, np.inf, singular**2)[:, None, :]).sum(axis=-1)
+    ambiguous = (share > _NULL_COMPONENT**2) & null[:, None, :]
+    return np.where(ambiguous.any(axis=-1), np.inf, variance)

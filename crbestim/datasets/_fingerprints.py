@@ -1,0 +1,130 @@
+"""Simulated training and test data with their bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.utils import Bunch
+from tqdm.auto import tqdm
+
+from .._validation import check_count, check_names
+from ..signal import MTHybridStateModel, SignalModel
+from ._priors import Prior, paper_prior
+
+
+def default_prior(model: SignalModel) -> Prior:
+    """Return the prior that goes with a model: `paper_prior` for MTHybridStateModel.
+
+    Parameters
+    ----------
+    model : SignalModel
+        The model.
+
+    Returns
+    -------
+    Prior
+
+    Raises
+    ------
+    ValueError
+        If there is none; then pass a prior.
+    """
+    if isinstance(model, MTHybridStateModel):
+        return paper_prior(model.sequence.repetition_time)
+    raise ValueError(f"prior must be given for {type(model).__name__}: there is no default prior for it.")
+
+
+def make_fingerprints(
+    model: SignalModel,
+    prior: Prior | None = None,
+    n_samples: int = 10_000,
+    targets: str | Sequence[str] | None = None,
+    basis: ArrayLike | None = None,
+    random_state: int | np.random.Generator | None = None,
+    *,
+    known: str | Sequence[str] = (),
+    theta: ArrayLike | pd.DataFrame | None = None,
+    method: Literal["random", "sobol"] = "random",
+    memory_limit: int = 2**28,
+    progress: bool = True,
+) -> Bunch:
+    r"""Simulate clean fingerprints and their Cramér-Rao bounds for random tissues.
+
+    The Jacobian exists for one chunk of samples at a time.
+
+    Parameters
+    ----------
+    model : SignalModel
+        What makes the signals.
+    prior : Prior, optional
+        Where tissues are drawn from; by default the one that goes with the model.
+    n_samples : int, default=10_000
+        How many.
+    targets : sequence of str, optional
+        Parameters to be estimated; by default the model's.
+    basis : array_like of shape (T, k), optional
+        Compression basis: `crb` is then the bound for the compressed data.
+    random_state : int, Generator or None, default=None
+        Seed of the prior's sample.
+    known : sequence of str, default=()
+        Parameters that the bound takes as known.
+    theta : array_like or DataFrame of shape (n, P), optional
+        Use these tissues instead of drawing from the prior; `prior` and `n_samples` are then not used.
+    method : {"random", "sobol"}, default="random"
+        Independent or quasi-random tissues.
+    memory_limit : int, default=2**28
+        Working memory in bytes beyond the result (at least one sample at a time is simulated).
+    progress : bool, default=True
+        Show a progress bar.
+
+    Returns
+    -------
+    Bunch
+        ``X`` : complex ndarray of shape (n, T), clean signals at M0 = 1 (never compressed);
+        ``y`` : ndarray of shape (n, p), targets, B0 folded;
+        ``crb`` : ndarray of shape (n, p), bound at :math:`|M_0| = 1`, :math:`\sigma = 1`, of the full data or,
+        if `basis` is given, of the compressed data;
+        ``full_crb`` : ndarray of shape (n, p), bound of the full data;
+        ``theta`` : DataFrame of shape (n, P);
+        ``target_names`` : tuple of str.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments that do not fit each other.
+    """
+    if not isinstance(model, SignalModel):
+        raise TypeError(f"model must be a SignalModel; got {type(model).__name__}.")
+    names = model.check_names(targets)
+    check_names(known, model.parameter_names, "known")
+    check_count(memory_limit, "memory_limit")
+    if theta is None:
+        prior = default_prior(model) if prior is None else prior
+        if set(prior.names) != set(model.parameter_names):
+            raise ValueError(
+                f"prior must have the model's parameters {list(model.parameter_names)}; got {list(prior.names)}."
+            )
+        theta = prior.sample(n_samples, random_state=random_state, method=method)
+    values = model.check_theta(theta)
+    n = len(values)
+    X = np.empty((n, model.n_timepoints), dtype=np.complex128)
+    bases = (None,) if basis is None else (None, basis)
+    crb = [np.empty((n, len(names))) for _ in bases]
+    with tqdm(total=n, desc="fingerprints", unit="voxel", disable=not progress) as bar:
+        for chunk, bounds in model._stream_bounds(values, names, bases, known, memory_limit):
+            X[chunk] = model._signal(values[chunk])
+            for stored, bound in zip(crb, bounds, strict=True):
+                stored[chunk] = bound
+            bar.update(len(X[chunk]))
+    return Bunch(
+        X=X,
+        y=model.target_values(values, names),
+        crb=crb[-1],
+        full_crb=crb[0],
+        theta=pd.DataFrame(values, columns=list(model.parameter_names)),
+        target_names=names,
+    )

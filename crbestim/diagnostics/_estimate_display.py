@@ -1,0 +1,146 @@
+"""Figure of estimates against the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from .._validation import check_crb, check_targets
+from ..signal import Parameter
+
+
+class EstimateDisplay:
+    """Estimates of one parameter against the truth, with the Cramér-Rao bound as error bars.
+
+    Parameters
+    ----------
+    truth, estimate : array_like of shape (n,)
+        True and estimated values.
+    crb : array_like of shape (n,)
+        Bound (variance) at the amplitude and noise of the data.
+    label : str, default="parameter"
+        Name and unit for the axes.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where it was drawn.
+    figure_ : matplotlib Figure
+        Its figure.
+    """
+
+    ax_: Any
+    figure_: Any
+
+    def __init__(self, truth: ArrayLike, estimate: ArrayLike, crb: ArrayLike, label: str = "parameter") -> None:
+        self.truth = check_targets(truth, name="truth")[:, 0]
+        self.estimate = check_targets(estimate, len(self.truth), name="estimate")[:, 0]
+        self.crb = check_crb(crb, (len(self.truth), 1))[:, 0]
+        self.label = label
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: ArrayLike | pd.DataFrame,
+        y_pred: ArrayLike,
+        crb: ArrayLike,
+        parameter: Parameter,
+        target_names: Sequence[str],
+        *,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> EstimateDisplay:
+        """Draw one of several targets.
+
+        Parameters
+        ----------
+        y_true, y_pred, crb : array_like of shape (n, p)
+            Truth, estimates, and bounds at the amplitude and noise of the data.
+        parameter : Parameter
+            The target to draw, which gives the label.
+        target_names : sequence of str
+            Names of the p columns.
+        ax : matplotlib Axes, optional
+            Where to draw.
+        **kwargs
+            As for `plot`.
+
+        Returns
+        -------
+        EstimateDisplay
+
+        Raises
+        ------
+        ValueError
+            If the parameter is none of the targets.
+        """
+        if parameter.name not in target_names:
+            raise ValueError(f"parameter must be one of the targets {list(target_names)}; got {parameter.name!r}.")
+        column = list(target_names).index(parameter.name)
+        truth, estimate, bound = (np.asarray(values)[:, column] for values in (y_true, y_pred, crb))
+        return cls(truth, estimate, bound, label=parameter.label).plot(ax=ax, **kwargs)
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        name: str | None = None,
+        limits: tuple[float, float] | None = None,
+        color: Any = None,
+        max_bars: int = 60,
+    ) -> EstimateDisplay:
+        """Draw all estimates as points, and bars of +- sqrt(CRB) about the truth for some of them.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; by default a new figure.
+        name : str, optional
+            Title.
+        limits : tuple of float, optional
+            Range of both axes; by default that of the truth. Estimates beyond it are counted in the figure.
+        color : matplotlib color, optional
+            Of the points.
+        max_bars : int, default=60
+            Number of error bars, evenly spread over the truth.
+
+        Returns
+        -------
+        EstimateDisplay
+            Itself.
+        """
+        import matplotlib.pyplot as plt
+
+        if ax is None:
+            _, ax = plt.subplots(figsize=(4, 4), layout="constrained")
+        low, high = limits or (float(self.truth.min()), float(self.truth.max()))
+        ax.plot([low, high], [low, high], color="0.3", linewidth=1, zorder=1)
+        shown = np.flatnonzero((self.truth >= low) & (self.truth <= high) & np.isfinite(self.crb))
+        order = shown[np.argsort(self.truth[shown])]
+        picked = order[np.linspace(0, len(order) - 1, min(max_bars, len(order))).astype(int)] if len(order) else order
+        ax.errorbar(
+            self.truth[picked], self.truth[picked], yerr=np.sqrt(self.crb[picked]), fmt="none",
+            ecolor="0.6", elinewidth=1, zorder=2, label=r"truth $\pm\sqrt{\mathrm{CRB}}$",
+        )  # fmt: skip
+        ax.scatter(
+            self.truth, self.estimate, s=6, alpha=0.5, color=color, linewidths=0, zorder=3, label="estimate",
+            rasterized=True,
+        )  # fmt: skip
+        outside = int(
+            ((self.estimate < low) | (self.estimate > high) | (self.truth < low) | (self.truth > high)).sum()
+        )
+        if outside:
+            ax.text(
+                0.98, 0.02, f"{outside} of {len(self.truth)} outside", transform=ax.transAxes, ha="right", va="bottom",
+                fontsize="small",
+            )  # fmt: skip
+        ax.set(xlim=(low, high), ylim=(low, high), xlabel=f"true {self.label}", ylabel=f"estimated {self.label}")
+        ax.set_aspect("equal")
+        if name is not None:
+            ax.set_title(name)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self

@@ -1,0 +1,8 @@
+"""Estimators with the API of scikit-learn."""
+
+from ._crb_regressor import CRBWeightedRegressor
+from ._nlls import NLLSEstimator
+from ._pipeline import Pipeline
+from ._svd_compressor import SVDCompressor
+
+__all__ = ["CRBWeightedRegressor", "NLLSEstimator", "Pipeline", "SVDCompressor"]

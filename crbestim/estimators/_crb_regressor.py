@@ -1,0 +1,360 @@
+"""Neural estimator trained with the CRB-weighted loss."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from skorch import NeuralNet
+from skorch.callbacks import GradientNormClipping, LRScheduler
+from skorch.dataset import ValidSplit
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from .._validation import FloatArray, check_count, check_crb, check_positive, check_targets
+from ..nn import NETWORKS, CRBLoss, MSELoss
+from ..noise import NoiseModel
+from ._training import (
+    RECIPES,
+    EarlyStop,
+    FingerprintBatches,
+    NonFiniteLossError,
+    ProgressBar,
+    Recipe,
+    Safeguard,
+    TrainingCheckpoint,
+    digest_of,
+)
+
+_LOSSES = ("crb", "mse")
+_PREDICTION_ROWS = 65536
+
+
+class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
+    r"""Fully connected residual network from stacked coefficients to parameters, trained with the CRB loss.
+
+    In every training step fresh amplitudes M0 and fresh noise are drawn and the bound is rescaled with them, so
+    `fit` takes CLEAN data and the bound at :math:`|M_0| = 1`, :math:`\sigma = 1`. The network's input is
+    normalised to an l2-norm of 1. Training is composed on skorch.
+
+    Parameters
+    ----------
+    loss : {"crb", "mse"}, default="crb"
+        Squared error over the bound (see `crbestim.crb_loss`), or the mean squared error in the targets' units.
+    noise : NoiseModel or None, default=NoiseModel()
+        Amplitudes and noise of the training. None: X and crb are used as they are.
+    network : {"residual", "paper"}, default="residual"
+        `crbestim.nn.ResidualNetwork`, which removes the phase of M0 first and needs a tenth of the paper's
+        time, or `crbestim.nn.PaperNetwork`, the 14 layers of the paper.
+    training : {"one-cycle", "paper"}, default="one-cycle"
+        "one-cycle": AdamW with a rising and falling learning rate (peak 0.002), gradients clipped to norm 1,
+        100 epochs. "paper": Adam, learning rate 0.01 halved every 40 epochs, 400 epochs. Both use batches
+        of 512.
+    max_epochs, batch_size : int, optional
+        Replace the recipe's.
+    learning_rate : float, optional
+        Replaces the recipe's.
+    validation_fraction : float, default=0.1
+        Share of the samples that is held out to measure the validation loss, with noise that is the same in
+        every epoch. 0: none.
+    patience : int, optional
+        Stop after so many epochs without a lower validation loss, and keep the best weights.
+    checkpoint : path-like, optional
+        File to which the state of the training is written after every epoch. If it exists, `fit` with the same
+        data and settings goes on from there, with the result of a training that was never interrupted. The
+        directory must exist.
+    warm_start : bool, default=False
+        Start from the weights of the previous call of `fit` (or of its part before an interruption).
+    device : str, default="cpu"
+        Torch device.
+    verbose : int, default=1
+        0: no progress bar.
+    random_state : int, RandomState or None, default=None
+        Seed of weights, hold-out, order and noise.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained network; `net_.module_` is the torch module, with standardised outputs.
+    history_ : DataFrame
+        One row an epoch: train_loss, valid_loss, learning_rate, seconds.
+    target_names_ : list of str or None
+        Columns of y, if it was a DataFrame.
+    target_mean_, target_scale_ : ndarray of shape (p,)
+        Mean and standard deviation of the training targets, by which the outputs are scaled.
+    n_features_in_ : int
+        Number of columns 2k.
+
+    References
+    ----------
+    X. Zhang, Q. Duchemin, K. Liu et al., Cramér-Rao bound-informed training of neural networks for quantitative
+    MRI, Magn. Reson. Med. 88, 2022.
+    """
+
+    __metadata_request__fit = {"crb": True}  # noqa: RUF012 - read by scikit-learn
+    n_features_in_: int
+
+    def __init__(
+        self,
+        loss: Literal["crb", "mse"] = "crb",
+        *,
+        noise: NoiseModel | None = NoiseModel(),  # noqa: B008 - frozen
+        network: Literal["residual", "paper"] = "residual",
+        training: Literal["one-cycle", "paper"] = "one-cycle",
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        validation_fraction: float = 0.1,
+        patience: int | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        warm_start: bool = False,
+        device: str = "cpu",
+        verbose: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.loss = loss
+        self.noise = noise
+        self.network = network
+        self.training = training
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.checkpoint = checkpoint
+        self.warm_start = warm_start
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike | pd.DataFrame, *, crb: ArrayLike | None = None) -> CRBWeightedRegressor:
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, 2k)
+            Clean stacked coefficients [Re | Im] at M0 = 1.
+        y : array_like or DataFrame of shape (n, p) or (n,)
+            Targets.
+        crb : array_like of the shape of y
+            Bound at |M0| = 1, sigma = 1, in squared units of y; needed for ``loss="crb"``. Entries with inf are
+            left out of the loss.
+
+        Returns
+        -------
+        CRBWeightedRegressor
+            Itself. After an interruption from the keyboard, it holds the weights of the last whole epoch.
+
+        Raises
+        ------
+        ValueError
+            For input that is not finite, or of shapes or values that do not fit; if crb is missing; or if the loss
+            becomes NaN or infinite, in which case the estimator keeps the weights of the last whole epoch.
+        """
+        recipe = self._checked_recipe()
+        self.target_names_ = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
+        X, theta, bound = self._checked_data(X, y, crb)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        previous = getattr(self, "net_", None) if self.warm_start else None
+        if previous is None:
+            self.target_mean_ = theta.mean(axis=0)
+            scale = theta.std(axis=0)
+            self.target_scale_ = np.where(scale > 0, scale, 1.0)
+        X = X.astype(np.float32)
+        theta = ((theta - self.target_mean_) / self.target_scale_).astype(np.float32)
+        bound = bound / self.target_scale_**2
+
+        safeguard = Safeguard(keep_best=self.patience is not None)
+        callbacks: list[Any] = [("safeguard", safeguard)]
+        checkpoint = None
+        if self.checkpoint is not None:
+            checkpoint = TrainingCheckpoint(Path(self.checkpoint), self._digest(seed, X, theta, bound), safeguard)
+            callbacks.append(("checkpoint", checkpoint))
+        if self.verbose:
+            callbacks.append(("progress", ProgressBar(recipe.max_epochs)))
+        callbacks.append(("early_stop", EarlyStop(self.patience)))
+        net = self._build(recipe, seed, X.shape[1], theta.shape[1], callbacks)
+        if previous is not None:
+            net.module_.load_state_dict(previous.module_.state_dict())
+        if checkpoint is not None:
+            checkpoint.resume(net)
+        self._run(net, recipe, X, theta, bound)
+        return self
+
+    def predict(self, X: ArrayLike) -> FloatArray:
+        """Estimate parameters.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, 2k)
+            Stacked coefficients [Re | Im], with any amplitude and phase.
+
+        Returns
+        -------
+        ndarray of shape (n, p), or (n,) if y was 1-D
+
+        Raises
+        ------
+        ValueError
+            If X is not a finite real (n, 2k) array.
+        """
+        check_is_fitted(self)
+        _refuse_complex(X)
+        X = np.asarray(validate_data(self, X, reset=False, dtype=np.float32))
+        module = self.net_.module_.eval()
+        with torch.no_grad():
+            parts = [
+                module(torch.from_numpy(X[start : start + _PREDICTION_ROWS]).to(self.net_.device)).cpu()
+                for start in range(0, len(X), _PREDICTION_ROWS)
+            ]
+        estimate = torch.cat(parts).numpy().astype(np.float64) * self.target_scale_ + self.target_mean_
+        return estimate[:, 0] if self._single_target else estimate
+
+    @property
+    def history_(self) -> pd.DataFrame:
+        """Losses, learning rate and time of each epoch."""
+        check_is_fitted(self)
+        columns = {
+            "train_loss": "train_loss",
+            "valid_loss": "valid_loss",
+            "learning_rate": "learning_rate",
+            "seconds": "dur",
+        }
+        rows = [{name: row[key] for name, key in columns.items() if key in row} for row in self.net_.history]
+        return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="epoch"))
+
+    def _checked_recipe(self) -> Recipe:
+        for name, allowed in (("loss", _LOSSES), ("network", tuple(NETWORKS)), ("training", tuple(RECIPES))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {list(allowed)}; got {getattr(self, name)!r}.")
+        if self.noise is not None and not isinstance(self.noise, NoiseModel):
+            raise TypeError(f"noise must be a NoiseModel or None; got {type(self.noise).__name__}.")
+        if not 0 <= self.validation_fraction < 1:
+            raise ValueError(f"validation_fraction must lie in [0, 1); got {self.validation_fraction}.")
+        if self.patience is not None:
+            check_count(self.patience, "patience")
+            if not self.validation_fraction:
+                raise ValueError("patience needs a validation loss: validation_fraction must be positive.")
+        if self.checkpoint is not None and not Path(self.checkpoint).absolute().parent.is_dir():
+            raise ValueError(f"checkpoint: the directory of {self.checkpoint} does not exist.")
+        preset = RECIPES[self.training]
+        return Recipe(
+            preset.optimizer,
+            preset.schedule,
+            preset.learning_rate
+            if self.learning_rate is None
+            else check_positive(self.learning_rate, "learning_rate"),
+            preset.batch_size if self.batch_size is None else check_count(self.batch_size, "batch_size"),
+            preset.max_epochs if self.max_epochs is None else check_count(self.max_epochs, "max_epochs"),
+            preset.max_norm,
+        )
+
+    def _checked_data(
+        self, X: ArrayLike, y: ArrayLike, crb: ArrayLike | None
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        _refuse_complex(X)
+        fresh = not (self.warm_start and hasattr(self, "net_"))
+        checked: tuple[NDArray, NDArray] = validate_data(self, X, y, reset=fresh, multi_output=True, y_numeric=True)
+        X, y = checked
+        if (self.noise is not None or self.network == "residual") and X.shape[1] % 2:
+            raise ValueError(
+                f"X must hold stacked real and imaginary parts [Re | Im], an even number of columns, for "
+                f"noise={self.noise!r}, network={self.network!r}; got {X.shape[1]} columns."
+            )
+        theta = check_targets(y, len(X))
+        if not fresh and theta.shape[1] != len(self.target_mean_):
+            raise ValueError(
+                f"y must have {len(self.target_mean_)} columns, as in the previous fit; got {theta.shape}."
+            )
+        self._single_target = np.ndim(y) == 1
+        if crb is None:
+            if self.loss == "crb":
+                raise ValueError(
+                    "crb must be given for loss='crb': the Cramér-Rao bound of every entry of y, as make_fingerprints "
+                    "and model.crb return it."
+                )
+            return X, theta, np.ones_like(theta)
+        bound = check_crb(crb, theta.shape)
+        if not np.isfinite(bound).any():
+            raise ValueError("crb is inf everywhere: no entry is left to learn from.")
+        return X, theta, bound
+
+    def _build(self, recipe: Recipe, seed: int, n_inputs: int, n_outputs: int, callbacks: list[Any]) -> NeuralNet:
+        criterion = CRBLoss() if self.loss == "crb" else MSELoss(torch.tensor(self.target_scale_, dtype=torch.float32))
+        clipping = [] if recipe.max_norm is None else [("clip", GradientNormClipping(recipe.max_norm))]
+        schedule = LRScheduler(LambdaLR, lr_lambda=recipe.schedule(recipe.max_epochs), event_name="learning_rate")
+        holdout = ValidSplit(self.validation_fraction, random_state=seed) if self.validation_fraction else None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module: nn.Module = NETWORKS[self.network](n_inputs, n_outputs)
+        batches = {"noise": self.noise, "batch_size": recipe.batch_size}
+        net = NeuralNet(
+            module,
+            criterion,
+            optimizer=recipe.optimizer,
+            lr=recipe.learning_rate,
+            max_epochs=recipe.max_epochs,
+            train_split=holdout,
+            iterator_train=FingerprintBatches,
+            iterator_valid=FingerprintBatches,
+            **{f"iterator_train__{k}": v for k, v in (batches | {"training": True, "seed": (seed, 0)}).items()},
+            **{f"iterator_valid__{k}": v for k, v in (batches | {"training": False, "seed": (seed, 1)}).items()},
+            callbacks=[*clipping, ("schedule", schedule), *callbacks],
+            callbacks__print_log=None,
+            verbose=0,
+            device=self.device,
+        )
+        return net.initialize()
+
+    def _run(self, net: NeuralNet, recipe: Recipe, X: NDArray, theta: NDArray, bound: NDArray) -> None:
+        callbacks = dict(net.callbacks_)
+        safeguard, early_stop = callbacks["safeguard"], callbacks["early_stop"]
+        done = len(net.history)
+        net.iterator_train__first_epoch = done
+        try:
+            if done < recipe.max_epochs and not early_stop.reached(net):
+                net.partial_fit(X, (theta, bound), epochs=recipe.max_epochs - done)
+        except NonFiniteLossError:
+            if net.history:
+                net.history.pop()
+            raise
+        finally:
+            if "progress" in callbacks:
+                callbacks["progress"].close()
+            safeguard.restore(net)
+            self.net_ = net
+        if len(net.history) < recipe.max_epochs and not early_stop.reached(net):
+            net.history.pop()
+            warnings.warn(
+                f"Training was interrupted after {len(net.history)} of {recipe.max_epochs} epochs; the estimator "
+                "holds the weights so far.",
+                stacklevel=3,
+            )
+
+    def _digest(self, seed: int, *arrays: NDArray) -> str:
+        ignored = ("checkpoint", "verbose", "device", "warm_start", "random_state")
+        settings = {name: value for name, value in self.get_params().items() if name not in ignored}
+        return digest_of(settings | {"seed": seed}, *arrays)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.regressor_tags.poor_score = True  # a normalised input tells nothing about the scale of X
+        return tags
+
+
+def _refuse_complex(X: ArrayLike) -> None:
+    if np.iscomplexobj(X):
+        raise ValueError(
+            "Complex data not supported: X must be real, stacked coefficients [Re | Im]. SVDCompressor makes them "
+            "from complex signals; Pipeline.predict_coefficients takes complex coefficients."
+        )

@@ -1,0 +1,109 @@
+"""Pipeline that names bare estimators and hands the Cramér-Rao bound to the one that asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn import get_config
+from sklearn import pipeline as sklearn_pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from ._svd_compressor import SVDCompressor
+
+
+class Pipeline(sklearn_pipeline.Pipeline):
+    """A scikit-learn Pipeline for `Pipeline([SVDCompressor(), CRBWeightedRegressor()]).fit(X, y, crb=crb)`.
+
+    It differs from `sklearn.pipeline.Pipeline` in three points: bare estimators get names as
+    `sklearn.pipeline.make_pipeline` gives them; `fit` takes `crb` whether or not metadata routing is on; and
+    `predict_coefficients` starts behind the compression.
+
+    Parameters
+    ----------
+    steps : list of estimators or of (str, estimator)
+        Transformers and a final estimator.
+    transform_input, memory, verbose
+        As for `sklearn.pipeline.Pipeline`.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[Any],
+        *,
+        transform_input: list[str] | None = None,
+        memory: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(_named(steps), transform_input=transform_input, memory=memory, verbose=verbose)
+
+    def fit(
+        self, X: ArrayLike, y: ArrayLike | None = None, *, crb: ArrayLike | None = None, **params: Any
+    ) -> Pipeline:
+        """Fit the transformers one after the other, then the final estimator.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, T)
+            Clean signals, complex.
+        y : array_like of shape (n, p)
+            Targets.
+        crb : array_like of shape (n, p), optional
+            Bound at |M0| = 1, sigma = 1, for the step that asks for it.
+        **params
+            Further parameters, as for `sklearn.pipeline.Pipeline.fit`.
+
+        Returns
+        -------
+        Pipeline
+            Itself.
+        """
+        if crb is not None:
+            key = "crb" if get_config()["enable_metadata_routing"] else f"{self.steps[-1][0]}__crb"
+            params[key] = crb
+        super().fit(X, y, **params)
+        return self
+
+    def predict_coefficients(self, C: ArrayLike) -> NDArray:
+        """Predict from complex coefficients that a reconstruction made in the compressor's `basis_`.
+
+        Parameters
+        ----------
+        C : array_like of shape (..., k), complex
+            Coefficients, or coefficient images with any leading shape.
+
+        Returns
+        -------
+        ndarray of shape (..., p)
+            As `predict` (shape (...) if that returns one value a sample).
+
+        Raises
+        ------
+        TypeError
+            If C is real, or the pipeline holds no SVDCompressor.
+        ValueError
+            If C does not have k columns or is not finite.
+        """
+        check_is_fitted(self)
+        position = next((i for i, (_, step) in enumerate(self.steps[:-1]) if isinstance(step, SVDCompressor)), None)
+        if position is None:
+            raise TypeError("predict_coefficients needs an SVDCompressor in the pipeline; it has none.")
+        coefficients = np.asarray(C)
+        if coefficients.ndim < 2:
+            raise ValueError(f"C must have shape (..., k) with at least two dimensions; got {coefficients.shape}.")
+        rows = coefficients.reshape(-1, coefficients.shape[-1])
+        stacked = self.steps[position][1].stack_coefficients(rows)
+        prediction = np.asarray(self[position + 1 :].predict(stacked))
+        return prediction.reshape(*coefficients.shape[:-1], *prediction.shape[1:])
+
+
+def _named(steps: Sequence[Any]) -> Sequence[Any]:
+    """Name bare estimators; steps that are all named pass untouched, as `clone` compares identities."""
+    bare = [not isinstance(step, (tuple, list)) for step in steps]
+    if not any(bare):
+        return steps
+    if not all(bare):
+        raise TypeError("steps must be either all estimators or all (name, estimator) pairs, not a mixture.")
+    return sklearn_pipeline._name_estimators(steps)

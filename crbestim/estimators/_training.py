@@ -1,0 +1,300 @@
+"""How a network is trained: recipes, batches with fresh noise, and callbacks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import cos, pi
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skorch.callbacks import Callback
+from torch import Tensor, optim
+from tqdm.auto import tqdm
+
+from ..noise import NoiseModel
+
+_CHECKPOINT_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """Learning rate that rises linearly over the first epochs and falls to zero as a cosine."""
+
+    n_epochs: int
+    warm_up: float = 0.1
+
+    def __call__(self, epoch: int) -> float:
+        """Return the factor on the learning rate in an epoch (counted from 0)."""
+        position = (epoch + 0.5) / self.n_epochs
+        if position < self.warm_up:
+            return position / self.warm_up
+        return (1 + cos(pi * (position - self.warm_up) / (1 - self.warm_up))) / 2
+
+
+@dataclass(frozen=True)
+class StepDecay:
+    """Learning rate that is halved every so many epochs."""
+
+    n_epochs: int
+    every: int = 40
+
+    def __call__(self, epoch: int) -> float:
+        """Return the factor on the learning rate in an epoch (counted from 0)."""
+        return 0.5 ** (epoch // self.every)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Optimizer, schedule and their settings; a max_norm of None leaves gradients as they are."""
+
+    optimizer: type[optim.Optimizer]
+    schedule: Callable[[int], Callable[[int], float]]
+    learning_rate: float
+    batch_size: int
+    max_epochs: int
+    max_norm: float | None
+
+
+RECIPES = {
+    "one-cycle": Recipe(optim.AdamW, OneCycle, 2e-3, 512, 100, 1.0),
+    # Zhang et al., Section 2.6.
+    "paper": Recipe(optim.Adam, StepDecay, 0.01, 512, 400, None),
+}
+
+
+class FingerprintBatches:
+    """Batches (x, (theta, crb)) with M0 and noise drawn in each; stands in for a torch DataLoader.
+
+    Everything drawn in an epoch depends on the seed and the epoch's number alone, so that a resumed training sees
+    what an uninterrupted one would have seen.
+
+    Parameters
+    ----------
+    dataset : skorch Dataset or torch Subset of one
+        Holds clean X and y = (theta, crb).
+    batch_size : int
+        Size of a batch; the last one may be smaller.
+    noise : NoiseModel or None
+        None: X and crb are taken as they are.
+    seed : sequence of int
+        Seed.
+    training : bool
+        Whether to shuffle, and to draw anew in each epoch. Otherwise every pass is the same.
+    first_epoch : int, default=0
+        Number of the first epoch.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int,
+        noise: NoiseModel | None,
+        seed: tuple[int, ...],
+        training: bool,
+        first_epoch: int = 0,
+    ) -> None:
+        rows: Any = slice(None)
+        if isinstance(dataset, torch.utils.data.Subset):
+            dataset, rows = dataset.dataset, np.asarray(dataset.indices)
+        theta, crb = dataset.y
+        self.X, self.theta, self.crb = dataset.X[rows], theta[rows], crb[rows]
+        self.batch_size = batch_size
+        self.noise = noise
+        self.seed = seed
+        self.training = training
+        self.epoch = first_epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.X) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor]]]:
+        rng = np.random.default_rng([*self.seed, self.epoch])
+        order = rng.permutation(len(self.X)) if self.training else np.arange(len(self.X))
+        self.epoch += self.training
+        for start in range(0, len(order), self.batch_size):
+            batch = order[start : start + self.batch_size]
+            x, crb = self.X[batch], self.crb[batch]
+            if self.noise is not None:
+                x, crb = self.noise.augment(x, crb, rng)
+            yield (
+                torch.from_numpy(x),
+                (torch.from_numpy(self.theta[batch]), torch.from_numpy(crb.astype(x.dtype))),
+            )
+
+
+class ProgressBar(Callback):
+    """One bar for the whole training, with the losses beside it."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Open the bar."""
+        self.bar_ = tqdm(total=self.total, initial=len(net.history), desc="training", unit="epoch")
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Advance the bar."""
+        last = net.history[-1]
+        losses = {name: f"{last[name]:.4g}" for name in ("train_loss", "valid_loss") if name in last}
+        self.bar_.set_postfix(losses, refresh=False)
+        self.bar_.update()
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Close the bar."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the bar and forget it, since it cannot be pickled."""
+        if hasattr(self, "bar_"):
+            self.bar_.close()
+            del self.bar_
+
+
+class NonFiniteLossError(ValueError):
+    """The training loss became NaN or infinite."""
+
+
+class Safeguard(Callback):
+    """Keep the weights of the last epoch, or of the best one, and stop at a loss that is not finite.
+
+    Parameters
+    ----------
+    keep_best : bool
+        Keep the weights of the epoch with the lowest validation loss instead of the last one's.
+    """
+
+    def __init__(self, keep_best: bool) -> None:
+        self.keep_best = keep_best
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Keep the initial weights until an epoch has ended."""
+        if not hasattr(self, "weights_"):
+            self.weights_ = _copy_weights(net)
+
+    def on_batch_end(self, net: Any, training: bool, loss: Tensor, **kwargs: Any) -> None:
+        """Raise at a loss that is not finite."""
+        if not torch.isfinite(loss):
+            kind = "training" if training else "validation"
+            raise NonFiniteLossError(
+                f"The {kind} loss became {loss.item()} in epoch {len(net.history)}; training was stopped. A smaller "
+                "learning_rate may help; so may a look at the smallest entries of crb."
+            )
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Keep weights."""
+        net.history[-1]["batches"] = []  # their losses are summed up by now
+        if not self.keep_best or _epochs_since_best(net) == 0:
+            self.weights_ = _copy_weights(net)
+
+    def restore(self, net: Any) -> None:
+        """Give the network the weights that were kept."""
+        net.module_.load_state_dict(self.weights_)
+
+
+class EarlyStop(Callback):
+    """Stop after a number of epochs without a lower validation loss.
+
+    Parameters
+    ----------
+    patience : int or None
+        Number of epochs; None: never.
+    """
+
+    def __init__(self, patience: int | None) -> None:
+        self.patience = patience
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Stop, in skorch's own way."""
+        if self.reached(net):
+            raise KeyboardInterrupt
+
+    def reached(self, net: Any) -> bool:
+        """Tell whether the training has come to its end."""
+        return self.patience is not None and bool(net.history) and _epochs_since_best(net) >= self.patience
+
+
+class TrainingCheckpoint(Callback):
+    """Write the state of the training after every epoch, and read it back.
+
+    Parameters
+    ----------
+    path : Path
+        File. It is replaced as a whole: a kill leaves the old one or the new one.
+    digest : str
+        Identifies data and settings.
+    safeguard : Safeguard
+        Whose weights are part of the state.
+    """
+
+    def __init__(self, path: Path, digest: str, safeguard: Safeguard) -> None:
+        self.path = path
+        self.digest = digest
+        self.safeguard = safeguard
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Write the state."""
+        state = {
+            "format": _CHECKPOINT_FORMAT,
+            "digest": self.digest,
+            "module": net.module_.state_dict(),
+            "optimizer": net.optimizer_.state_dict(),
+            "kept": self.safeguard.weights_,
+            "history": json.dumps(net.history.to_list()),
+        }
+        partial = self.path.with_name(self.path.name + ".partial")
+        with open(partial, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.path)
+
+    def resume(self, net: Any) -> None:
+        """Give an initialised net the state of the file, if there is one.
+
+        Raises
+        ------
+        ValueError
+            If the file is not readable, or belongs to other data or settings.
+        """
+        if not self.path.exists():
+            return
+        try:
+            state = torch.load(self.path, weights_only=True)
+            digest = state["digest"] if state["format"] == _CHECKPOINT_FORMAT else None
+        except Exception as error:
+            raise ValueError(f"checkpoint: {self.path} is no readable training state: {error}") from error
+        if digest != self.digest:
+            raise ValueError(
+                f"checkpoint: {self.path} belongs to a training with other data or settings. Delete it, or choose "
+                "another path, to start anew."
+            )
+        net.module_.load_state_dict(state["module"])
+        net.optimizer_.load_state_dict(state["optimizer"])
+        self.safeguard.weights_ = state["kept"]
+        net.history.clear()
+        net.history.extend(json.loads(state["history"]))
+
+
+def digest_of(settings: dict[str, Any], *arrays: NDArray) -> str:
+    """Return a hash of settings and data."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=repr).encode())
+    for array in arrays:
+        digest.update(repr((array.shape, array.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _epochs_since_best(net: Any) -> int:
+    losses = net.history[:, "valid_loss"]
+    return len(losses) - 1 - int(np.argmin(losses))
+
+
+def _copy_weights(net: Any) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in net.module_.state_dict().items()}

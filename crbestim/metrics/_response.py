@@ -1,0 +1,76 @@
+"""Mean and variance of estimates over noise realizations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from tqdm.auto import tqdm
+
+from .._validation import FloatArray
+from ..noise import NoiseModel
+
+
+class NoiseResponse(NamedTuple):
+    """How an estimator answers to noise.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n, p)
+        Mean estimate over the realizations.
+    variance : ndarray of shape (n, p)
+        Unbiased sample variance over the realizations.
+    n_realizations : int
+        N.
+    """
+
+    mean: FloatArray
+    variance: FloatArray
+    n_realizations: int
+
+    def squared_bias(self, y: FloatArray) -> FloatArray:
+        """Unbiased estimate of the squared bias, (n, p): variance / N is subtracted; may be negative."""
+        return (self.mean - y) ** 2 - self.variance / self.n_realizations
+
+
+def noise_response(
+    predict: Callable[[NDArray], ArrayLike],
+    X: NDArray,
+    noise: NoiseModel,
+    magnitude: FloatArray,
+    n_realizations: int,
+    rng: np.random.Generator,
+    progress: bool = False,
+) -> NoiseResponse:
+    """Predict from N noise realizations of each fingerprint.
+
+    Parameters
+    ----------
+    predict : callable
+        Maps noisy data to estimates, (n, p).
+    X : ndarray of shape (n, m)
+        Clean data.
+    noise : NoiseModel
+        Noise level; the phase of M0 is drawn anew in every realization.
+    magnitude : ndarray of shape (n,)
+        |M0| of each fingerprint, the same in all realizations.
+    n_realizations : int
+        N, at least 2.
+    rng : numpy.random.Generator
+        The source of randomness.
+    progress : bool, default=False
+        Show a progress bar.
+
+    Returns
+    -------
+    NoiseResponse
+    """
+    mean, scatter = np.zeros(1), np.zeros(1)
+    for count in tqdm(range(1, n_realizations + 1), desc="noise realizations", disable=not progress):
+        estimate = np.asarray(predict(noise.add_to(X, rng, magnitude)), dtype=np.float64).reshape(len(X), -1)
+        deviation = estimate - mean
+        mean = mean + deviation / count
+        scatter = scatter + deviation * (estimate - mean)
+    return NoiseResponse(mean, scatter / (n_realizations - 1), n_realizations)

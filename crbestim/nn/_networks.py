@@ -1,0 +1,111 @@
+"""Fully connected networks that map stacked coefficients [Re | Im] to standardised parameters."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+# Layer widths of the paper's network between input and output; None is the width of the input, and the last
+# hidden layer has two units for each target. The paper does not print them: they follow the authors' code.
+_PAPER_WIDTHS = (128, 256, 512, 1024, 768, 640, 512, 384, 256, 192, 128, None)
+_GROUP_SIZE = 64
+
+
+class UnitNorm(nn.Module):
+    """Scale each row to an l2-norm of 1; the scale of the signal, |M0|, tells nothing about the tissue."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, m) to (n, m); a row of zeros stays zero."""
+        return nn.functional.normalize(x, dim=1)
+
+
+class PhaseAlignment(nn.Module):
+    r"""Remove the phase of M0: rotate complex coefficients c, stacked [Re | Im], to be as real as possible.
+
+    The rotation by :math:`-\frac{1}{2} \arg \sum_j c_j^2` maximises the energy of the real part; the sign that is
+    left is fixed by a positive first coefficient.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, 2k) to (n, 2k)."""
+        real, imag = x.chunk(2, dim=1)
+        angle = torch.atan2(2 * (real * imag).sum(1), (real**2 - imag**2).sum(1)) / 2
+        cos, sin = torch.cos(angle)[:, None], torch.sin(angle)[:, None]
+        real, imag = real * cos + imag * sin, imag * cos - real * sin
+        sign = torch.where(real[:, :1] < 0, -1.0, 1.0)
+        return torch.cat([real * sign, imag * sign], dim=1)
+
+
+class ResidualNetwork(nn.Module):
+    """Default network: l2-normalised, phase-aligned input and pre-activated residual blocks of equal width.
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+        Number of columns of input and output; `n_inputs` is even.
+    width : int, default=256
+        Units of each hidden layer.
+    n_blocks : int, default=4
+        Number of residual blocks, of two layers each.
+    """
+
+    def __init__(self, n_inputs: int, n_outputs: int, width: int = 256, n_blocks: int = 4) -> None:
+        super().__init__()
+        self.normalize = nn.Sequential(UnitNorm(), PhaseAlignment())
+        self.first = nn.Linear(n_inputs, width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.GroupNorm(1, width), nn.ReLU(), nn.Linear(width, width),
+                nn.GroupNorm(1, width), nn.ReLU(), nn.Linear(width, width),
+            )
+            for _ in range(n_blocks)
+        )  # fmt: skip
+        self.last = nn.Sequential(nn.GroupNorm(1, width), nn.ReLU(), nn.Linear(width, n_outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, n_inputs) to (n, n_outputs)."""
+        x = self.first(self.normalize(x))
+        for block in self.blocks:
+            x = x + block(x)
+        return self.last(x)
+
+
+class PaperNetwork(nn.Module):
+    """Network of Zhang et al., Section 2.5: 14 fully connected layers on l2-normalised input.
+
+    Every layer but the last is followed by group norm (groups of 64 units, a single one in narrower layers) and
+    ReLU; the output of an earlier layer is added to that of a later one of the same width.
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+        Number of columns of input and output.
+    """
+
+    def __init__(self, n_inputs: int, n_outputs: int) -> None:
+        super().__init__()
+        self.normalize = UnitNorm()
+        hidden = [n_inputs if width is None else width for width in _PAPER_WIDTHS] + [2 * n_outputs]
+        widths = [n_inputs, *hidden]
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.Linear(before, after), nn.GroupNorm(max(1, after // _GROUP_SIZE), after), nn.ReLU())
+            for before, after in pairwise(widths)
+        )
+        self.last = nn.Linear(widths[-1], n_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, n_inputs) to (n, n_outputs)."""
+        x = self.normalize(x)
+        earlier = {x.shape[1]: x}
+        for layer in self.layers:
+            x = layer(x)
+            width = x.shape[1]
+            if width in earlier:
+                x = x + earlier[width]
+            earlier[width] = x
+        return self.last(x)
+
+
+NETWORKS: dict[str, type[nn.Module]] = {"residual": ResidualNetwork, "paper": PaperNetwork}

@@ -1,0 +1,130 @@
+"""Random amplitude and noise, drawn jointly with the bound they change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._validation import FloatArray, check_positive, stack_complex, unstack_complex
+
+__all__ = ["NoiseModel"]
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    r"""Complex amplitude and white Gaussian noise of a measured signal.
+
+    .. math::
+        x' = M_0 x + \sigma (\epsilon_1 + i \epsilon_2), \quad
+        \mathrm{CRB}' = \mathrm{CRB}\, \sigma^2 / |M_0|^2
+
+    :math:`|M_0|` is uniform in a range, its phase in :math:`[0, 2\pi)`. The bound that goes in is the one at
+    :math:`|M_0| = 1`, :math:`\sigma = 1`. White noise stays white under an orthonormal basis, so clean
+    coefficients can be treated like clean signals.
+
+    Parameters
+    ----------
+    noise_std : float, default=0.01
+        Standard deviation :math:`\sigma` of EACH real channel.
+    m0_range : tuple of float, default=(0.1, 1.0)
+        Least and greatest :math:`|M_0|`. The defaults are the paper's, an SNR_max = |M0| / sigma of 10 to 100.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `noise_std` is not positive or `m0_range` no pair of increasing positive numbers.
+    """
+
+    noise_std: float = 0.01
+    m0_range: tuple[float, float] = (0.1, 1.0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "noise_std", check_positive(self.noise_std, "noise_std"))
+        try:
+            low, high = self.m0_range
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"m0_range must be a pair (least, greatest); got {self.m0_range!r}.") from error
+        low, high = check_positive(low, "m0_range[0]"), check_positive(high, "m0_range[1]")
+        if low > high:
+            raise ValueError(f"m0_range must be increasing; got ({low:g}, {high:g}).")
+        object.__setattr__(self, "m0_range", (low, high))
+
+    @classmethod
+    def at_snr(cls, snr: float) -> NoiseModel:
+        """Return the model of one SNR_max: |M0| = 1, random phase, noise_std = 1 / snr.
+
+        Parameters
+        ----------
+        snr : float
+            SNR_max = |M0| / sigma, positive.
+
+        Returns
+        -------
+        NoiseModel
+        """
+        return cls(noise_std=1 / check_positive(snr, "snr"), m0_range=(1.0, 1.0))
+
+    def draw_magnitude(self, n_samples: int, rng: np.random.Generator) -> FloatArray:
+        """Draw |M0|, shape (n_samples,)."""
+        low, high = self.m0_range
+        return rng.uniform(low, high, n_samples)
+
+    def scale_crb(self, crb: NDArray, magnitude: FloatArray) -> FloatArray:
+        """Return the bound, (n, p), at amplitudes |M0|, (n,), and this noise."""
+        return crb * (self.noise_std / magnitude[:, None]) ** 2
+
+    def add_to(self, X: NDArray, rng: np.random.Generator, magnitude: FloatArray | None = None) -> NDArray:
+        """Scale clean data with M0 and add noise.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, m)
+            Clean data at M0 = 1: complex signals or coefficients, or stacked real coefficients [Re | Im].
+        rng : numpy.random.Generator
+            The source of randomness.
+        magnitude : ndarray of shape (n,), optional
+            |M0| of each row; drawn if not given. The phase is always drawn.
+
+        Returns
+        -------
+        ndarray of shape (n, m)
+            Of the same kind and precision as X.
+
+        Raises
+        ------
+        ValueError
+            If X is real and has an odd number of columns.
+        """
+        if X.dtype.kind != "c":
+            noisy = self.add_to(unstack_complex(X), rng, magnitude)
+            return stack_complex(noisy).astype(X.dtype, copy=False)
+        if magnitude is None:
+            magnitude = self.draw_magnitude(len(X), rng)
+        real = np.dtype(X.real.dtype)
+        m0 = magnitude * np.exp(2j * np.pi * rng.random(len(X)))
+        noise = rng.standard_normal((*X.shape, 2), dtype=real) * real.type(self.noise_std)
+        noisy = noise.view(X.dtype)[..., 0]
+        noisy += m0.astype(X.dtype)[:, None] * X
+        return noisy
+
+    def augment(self, X: NDArray, crb: FloatArray, rng: np.random.Generator) -> tuple[NDArray, FloatArray]:
+        """Draw amplitude and noise: the joint map (X, crb) -> (X', crb').
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, m)
+            Clean data, as for `add_to`.
+        crb : ndarray of shape (n, p)
+            Bound at |M0| = 1, sigma = 1.
+        rng : numpy.random.Generator
+            The source of randomness.
+
+        Returns
+        -------
+        X : ndarray of shape (n, m)
+        crb : ndarray of shape (n, p)
+        """
+        magnitude = self.draw_magnitude(len(X), rng)
+        return self.add_to(X, rng, magnitude), self.scale_crb(crb, magnitude)

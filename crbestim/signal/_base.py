@@ -1,0 +1,329 @@
+"""What every signal model offers: signal, Jacobian and bound, with checked parameters."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from .._validation import FloatArray, check_basis, check_matrix, check_names
+from ..bounds import cramer_rao_bound
+
+# Working memory of one chunk of the bound, in bytes.
+_CHUNK_BYTES = 2**27
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A real parameter of a signal model.
+
+    Parameters
+    ----------
+    name : str
+        The column's name in a DataFrame.
+    symbol : str
+        LaTeX, for labels of figures.
+    unit : str
+        SI unit; "1" if there is none.
+    bounds : tuple of float
+        Physical range, lower and upper end.
+    closed : {"both", "left", "right", "neither"}, default="both"
+        Which ends belong to the range.
+    """
+
+    name: str
+    symbol: str
+    unit: str
+    bounds: tuple[float, float]
+    closed: Literal["both", "left", "right", "neither"] = "both"
+
+    def __contains__(self, value: float) -> bool:
+        return bool(self.contains(np.asarray(value)))
+
+    def contains(self, values: NDArray) -> NDArray[np.bool_]:
+        """Tell for each value whether it lies in the physical range."""
+        low, high = self.bounds
+        above = values >= low if self.closed in ("both", "left") else values > low
+        below = values <= high if self.closed in ("both", "right") else values < high
+        return above & below
+
+    @property
+    def interval(self) -> str:
+        """The range as text, such as "[0, 1)"."""
+        left = "[" if self.closed in ("both", "left") else "("
+        right = "]" if self.closed in ("both", "right") else ")"
+        return f"{left}{self.bounds[0]:g}, {self.bounds[1]:g}{right}"
+
+    @property
+    def label(self) -> str:
+        """Symbol and unit, for an axis of a figure."""
+        return f"${self.symbol}$" if self.unit == "1" else f"${self.symbol}$ [{self.unit}]"
+
+
+class SignalModel(ABC):
+    r"""A deterministic signal :math:`s(\theta)` for :math:`M_0 = 1`, and its derivatives.
+
+    A model learns nothing: it is immutable, and estimators take it as a constructor argument. To bring your
+    own, subclass and define `parameters`, `n_timepoints`, `_signal` and `_jacobian`; the arguments of the
+    latter two are checked before.
+
+    Attributes
+    ----------
+    parameters : tuple of Parameter
+        The model's real parameters, in the order of theta's columns.
+    default_targets : tuple of str
+        Parameters that are estimated unless others are asked for; all of them if empty.
+    not_above : dict of str to str
+        Parameters that never exceed another one, such as T2f <= T1. A fit varies their ratio.
+    """
+
+    parameters: tuple[Parameter, ...]
+    default_targets: tuple[str, ...] = ()
+    not_above: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    @abstractmethod
+    def n_timepoints(self) -> int:
+        """Length T of the signal."""
+
+    @abstractmethod
+    def _signal(self, theta: FloatArray) -> NDArray:
+        """Return the signal, (n, T), of checked parameters, (n, P)."""
+
+    @abstractmethod
+    def _jacobian(self, theta: FloatArray) -> NDArray:
+        """Return the derivatives of the signal, (n, T, P), at checked parameters, (n, P)."""
+
+    def _signal_and_jacobian(self, theta: FloatArray) -> tuple[NDArray, NDArray]:
+        """Return both; override where they share work."""
+        return self._signal(theta), self._jacobian(theta)
+
+    def _regular_point(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return where the bound is evaluated, (n, P), and a factor on each parameter's bound, (n, P).
+
+        Override for a model with points where a parameter vanishes from the signal: the bound there is the
+        limit, which a nearby regular point gives; the vanishing parameter's own bound grows to inf.
+        """
+        return theta, np.ones_like(theta)
+
+    def _target_values(self, theta: FloatArray) -> FloatArray:
+        """Return what an estimator can tell of each parameter, (n, P); override for symmetries (folding)."""
+        return theta
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of the parameters, in the order of theta's columns."""
+        return tuple(parameter.name for parameter in self.parameters)
+
+    def signal(self, theta: ArrayLike | pd.DataFrame) -> NDArray[np.complex128]:
+        """Signal for M0 = 1.
+
+        Parameters
+        ----------
+        theta : array_like or DataFrame of shape (n, P)
+            Parameters in SI units; an array's columns in the order of `parameters`, a DataFrame's in any.
+
+        Returns
+        -------
+        ndarray of shape (n, T), complex
+
+        Raises
+        ------
+        ValueError
+            If theta has wrong columns, or values that are not finite or not physical.
+        """
+        return self._signal(self.check_theta(theta)).astype(np.complex128)
+
+    def jacobian(self, theta: ArrayLike | pd.DataFrame) -> NDArray[np.complex128]:
+        """Derivatives of the signal for M0 = 1 with respect to the parameters.
+
+        Parameters
+        ----------
+        theta : array_like or DataFrame of shape (n, P)
+            As for `signal`.
+
+        Returns
+        -------
+        ndarray of shape (n, T, P), complex
+            In inverse units of the parameters. It takes 16 n T P bytes: for the bound of a large data set
+            use `crb`, which works in chunks.
+
+        Raises
+        ------
+        ValueError
+            As `signal`.
+        """
+        return self._jacobian(self.check_theta(theta)).astype(np.complex128)
+
+    def crb(
+        self,
+        theta: ArrayLike | pd.DataFrame,
+        targets: str | Sequence[str] | None = None,
+        basis: ArrayLike | None = None,
+        known: str | Sequence[str] = (),
+    ) -> FloatArray:
+        r"""Cramér-Rao bound of chosen parameters at :math:`|M_0| = 1`, :math:`\sigma = 1`.
+
+        All other parameters, and the real and the imaginary part of M0, are unknown too, unless `known`
+        says otherwise. For another amplitude and noise, multiply with :math:`\sigma^2 / |M_0|^2`.
+
+        Parameters
+        ----------
+        theta : array_like or DataFrame of shape (n, P)
+            As for `signal`.
+        targets : sequence of str, optional
+            Parameters whose bound is wanted; by default the model's `default_targets`.
+        basis : array_like of shape (T, k), optional
+            Orthonormal basis V: the bound for the compressed data s V instead of s.
+        known : sequence of str, default=()
+            Parameters that are not estimated, but known exactly.
+
+        Returns
+        -------
+        ndarray of shape (n, len(targets))
+            Variances, in squared units of the targets. At a point where a parameter vanishes from the
+            signal, the bound of the others is the limit; its own is inf.
+
+        Raises
+        ------
+        ValueError
+            As `signal`; for unknown names, a target that is known, or a basis that does not fit.
+        """
+        return np.concatenate(
+            [bound for _, (bound,) in self._stream_bounds(self.check_theta(theta), targets, (basis,), known)]
+        )
+
+    def check_theta(self, theta: ArrayLike | pd.DataFrame) -> FloatArray:
+        """Return parameters as a float64 array of shape (n, P), or raise.
+
+        Parameters
+        ----------
+        theta : array_like or DataFrame of shape (n, P)
+            As for `signal`.
+
+        Returns
+        -------
+        ndarray of shape (n, P)
+
+        Raises
+        ------
+        ValueError
+            If columns are missing or unknown, or values are not finite or not physical.
+        """
+        names = self.parameter_names
+        if isinstance(theta, pd.DataFrame):
+            columns = list(theta.columns)
+            if sorted(map(str, columns)) != sorted(names):
+                raise ValueError(f"theta must have the columns {list(names)} in any order; got {columns}.")
+            theta = theta[list(names)]
+        values = np.ascontiguousarray(check_matrix(theta, "theta", n_columns=len(names)), dtype=np.float64)
+        for column, parameter in zip(values.T, self.parameters, strict=True):
+            inside = parameter.contains(column)
+            if not inside.all():
+                row = int(np.argmin(inside))
+                unit = "" if parameter.unit == "1" else f" {parameter.unit}"
+                raise ValueError(
+                    f"theta: {parameter.name} must lie in {parameter.interval}{unit}; got {column[row]:g} in "
+                    f"row {row}. All quantities are in SI units."
+                )
+        for lower, upper in self.not_above.items():
+            low, high = values[:, self._columns((lower, upper))].T
+            if (low > high).any():
+                row = int(np.argmax(low > high))
+                raise ValueError(
+                    f"theta: {lower} must not exceed {upper}; got {lower} = {low[row]:g}, {upper} = {high[row]:g} "
+                    f"in row {row}."
+                )
+        return values
+
+    def target_values(self, theta: ArrayLike | pd.DataFrame, targets: str | Sequence[str] | None = None) -> FloatArray:
+        """Values of the targets as an estimator can know them, with symmetries folded.
+
+        Parameters
+        ----------
+        theta : array_like or DataFrame of shape (n, P)
+            As for `signal`.
+        targets : sequence of str, optional
+            By default the model's `default_targets`.
+
+        Returns
+        -------
+        ndarray of shape (n, len(targets))
+
+        Raises
+        ------
+        ValueError
+            As `signal`, and for unknown names.
+        """
+        return self._target_values(self.check_theta(theta))[:, self._columns(self.check_names(targets))]
+
+    def check_names(self, targets: str | Sequence[str] | None) -> tuple[str, ...]:
+        """Return target names, the default ones for None; raise ValueError for unknown ones."""
+        if targets is None:
+            return self.default_targets or self.parameter_names
+        chosen = check_names(targets, self.parameter_names, "targets")
+        if not chosen:
+            raise ValueError(f"targets is empty; expected names out of {list(self.parameter_names)}.")
+        return chosen
+
+    def _columns(self, names: Sequence[str]) -> list[int]:
+        return [self.parameter_names.index(name) for name in names]
+
+    def _stream_bounds(
+        self,
+        theta: FloatArray,
+        targets: str | Sequence[str] | None,
+        bases: Sequence[ArrayLike | None],
+        known: str | Sequence[str] = (),
+        chunk_bytes: int = _CHUNK_BYTES,
+    ) -> Iterator[tuple[slice, list[FloatArray]]]:
+        """Yield slices of the samples and their bounds, one for each basis, from one Jacobian a chunk."""
+        names = self.check_names(targets)
+        fixed = check_names(known, self.parameter_names, "known")
+        both = [name for name in names if name in fixed]
+        if both:
+            raise ValueError(f"targets and known must not share a parameter; both name {both}.")
+        checked = [None if basis is None else check_basis(basis, self.n_timepoints) for basis in bases]
+        columns = self._columns(names)
+        free = [column for column, name in enumerate(self.parameter_names) if name not in fixed]
+        position = [free.index(column) for column in columns]
+        # The Jacobian, its copy with M0's columns, that copy scaled, and LAPACK's own, in complex numbers.
+        sample_bytes = 16 * self.n_timepoints * (4 * len(self.parameters) + 8)
+        step = max(1, chunk_bytes // sample_bytes)
+        for start in range(0, len(theta), step):
+            chunk = slice(start, start + step)
+            where, factor = self._regular_point(theta[chunk])
+            signal, jacobian = self._signal_and_jacobian(where)
+            bounds = []
+            for basis in checked:
+                augmented = _with_scale(*_compressed(signal, jacobian[:, :, free], basis))
+                with np.errstate(invalid="ignore"):
+                    bounds.append(cramer_rao_bound(augmented)[:, position] * factor[:, columns])
+            yield chunk, bounds
+
+    def __sklearn_clone__(self) -> SignalModel:
+        return self
+
+
+def _compressed(signal: NDArray, jacobian: NDArray, basis: NDArray | None) -> tuple[NDArray, NDArray]:
+    if basis is None:
+        return signal, jacobian
+    return signal @ basis, np.einsum("ntp,tk->nkp", jacobian, basis, optimize=True)
+
+
+def _with_scale(signal: NDArray, jacobian: NDArray) -> NDArray:
+    """Append the derivatives with respect to Re M0 and Im M0 at M0 = 1.
+
+    For a real signal and real derivatives the column of Im M0, which is imaginary, is orthogonal to all
+    others: it changes no bound and is left out.
+    """
+    columns = [jacobian, signal[:, :, None]]
+    if signal.dtype.kind == "c" or jacobian.dtype.kind == "c":
+        columns.append(1j * signal[:, :, None])
+    return np.concatenate(columns, axis=2)

@@ -1,0 +1,108 @@
+"""Saturation of the semi-solid pool by a rectangular pulse (Graham's first-order rate)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+from scipy.interpolate import CubicHermiteSpline
+from scipy.special import erf
+
+from .._validation import FloatArray
+
+Lineshape = Literal["super-lorentzian", "lorentzian", "gaussian"]
+LINESHAPES: tuple[str, ...] = get_args(Lineshape)
+
+_KNOTS_PER_UNIT = 100  # of log x
+
+
+class SaturationTable(NamedTuple):
+    r"""Cubic pieces of :math:`f(x)/x` in :math:`\log x` on a regular grid.
+
+    Attributes
+    ----------
+    start, inverse_step : float
+        First knot, and one over the distance of knots.
+    coefficients : ndarray of shape (n_pieces, 4)
+        Powers 0 to 3 of the fraction of a piece, in [0, 1].
+    """
+
+    start: float
+    inverse_step: float
+    coefficients: FloatArray
+
+
+@lru_cache(maxsize=32)
+def saturation_table(lineshape: Lineshape, shortest: float, longest: float) -> SaturationTable:
+    r"""Tabulate :math:`f(x)/x` for x = tau / T2s within a range.
+
+    .. math:: f(x) = \int_0^x (x - u) G(u) du, \quad f'(x) = \int_0^x G(u) du
+
+    Graham's rate saturates the longitudinal magnetisation of the semi-solid pool by the factor
+    :math:`\exp(-\omega_1^2 T_2^{s\,2} f(\tau/T_2^s))` (Graham and Henkelman, J. Magn. Reson. Imaging 1997).
+
+    Parameters
+    ----------
+    lineshape : {"super-lorentzian", "lorentzian", "gaussian"}
+        Whose Green's function G is taken.
+    shortest, longest : float
+        Range of x; both positive.
+
+    Returns
+    -------
+    SaturationTable
+        Its relative error is below 1e-9, and 1e-7 in the derivative.
+    """
+    low, high = np.log(shortest) - 1e-9, np.log(longest) + 1e-9
+    n_pieces = max(1, int(np.ceil((high - low) * _KNOTS_PER_UNIT)))
+    knots = np.linspace(low, high, n_pieces + 1)
+    x = np.exp(knots)
+    f, slope = _INTEGRALS[lineshape](x)
+    spline = CubicHermiteSpline(knots, f / x, slope - f / x)
+    step = (high - low) / n_pieces
+    coefficients = np.ascontiguousarray(spline.c[::-1].T * step ** np.arange(4))
+    return SaturationTable(low, 1 / step, coefficients)
+
+
+def _lorentzian(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return f and f' for G(u) = exp(-u)."""
+    series = x**2 / 2 - x**3 / 6 + x**4 / 24 - x**5 / 120
+    return np.where(x < 1e-2, series, x + np.expm1(-x)), -np.expm1(-x)
+
+
+def _gaussian(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return f and f' for G(u) = exp(-u^2 / 2)."""
+    slope = np.sqrt(np.pi / 2) * erf(x / np.sqrt(2))
+    series = x**2 / 2 - x**4 / 24 + x**6 / 240
+    return np.where(x < 1e-2, series, x * slope + np.expm1(-(x**2) / 2)), slope
+
+
+def _super_lorentzian(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    r"""Return f and f' for :math:`G(u) = \int_0^1 \exp(-u^2 (3 c^2 - 1)^2 / 8) dc`.
+
+    For each orientation c this is a Gaussian of width :math:`w = |3 c^2 - 1| / 2`:
+    :math:`f = \int_0^1 f_{gauss}(w x) / w^2 dc`. Gauss-Legendre panels shrink towards the magic angle.
+    """
+    magic = 1 / np.sqrt(3)
+    panels = np.concatenate([[0.0], 2.0 ** np.arange(-30, 1)])
+    edges = np.unique(np.concatenate([magic * (1 - panels), magic + (1 - magic) * panels]))
+    nodes, weights = np.polynomial.legendre.leggauss(16)
+    half = np.diff(edges)[:, None] / 2
+    c = (edges[:-1, None] + half * (nodes + 1)).ravel()
+    weight = (half * weights).ravel()
+    width = np.abs(3 * c**2 - 1) / 2
+    f, slope = np.empty_like(x), np.empty_like(x)
+    for i, value in enumerate(x):
+        gauss_f, gauss_slope = _gaussian(width * value)
+        f[i] = weight @ (gauss_f / width**2)
+        slope[i] = weight @ (gauss_slope / width)
+    return f, slope
+
+
+_INTEGRALS: dict[str, Callable[[FloatArray], tuple[FloatArray, FloatArray]]] = {
+    "super-lorentzian": _super_lorentzian,
+    "lorentzian": _lorentzian,
+    "gaussian": _gaussian,
+}

@@ -1,0 +1,190 @@
+"""Pulse trains as immutable arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+import pandas as pd
+from scipy.interpolate import PchipInterpolator
+
+from .._validation import FloatArray, check_finite, check_positive
+
+# The built-in pattern, at evenly spaced phases of the cycle [rad, s]. An evolution strategy found it by lowering the
+# mean log bound of m0s, T1 and T2f over the paper's prior, within an RF power of 2.81e5 rad^2/s^2.
+_FLIP_ANGLE_KNOTS = (
+    0.567, 0.579, 0.104, 0.002, 0.379, 0.004, 0.006, 0.016, 0.008, 2.512, 0.012, 1.049, 0.031, 0.328, 0.002, 0.179
+)  # fmt: skip
+_PULSE_DURATION_KNOTS = (
+    0.492e-3, 0.498e-3, 0.472e-3, 0.476e-3, 0.413e-3, 0.499e-3, 0.498e-3, 0.1e-3, 0.499e-3, 0.132e-3
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class PulseSequence:
+    """A cycle of rectangular RF pulses that opens with a crushed inversion and repeats for ever.
+
+    Pulse t sits in the middle of interval t, echo t at its end; the RF phase alternates by pi.
+
+    Parameters
+    ----------
+    flip_angle : array_like of shape (T,)
+        Flip angles of the pulses as played, in rad, within [0, 2 pi].
+    pulse_duration : array_like of shape (T,)
+        Durations of the pulses, in s; none longer than the repetition time.
+    repetition_time : float
+        Time between two pulses, in s.
+    inversion_duration : float
+        Duration of the rectangular inversion pulse (flip angle pi), in s.
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in length, are empty or not finite, a time is not positive, a pulse is longer
+        than the repetition time, or a flip angle lies outside [0, 2 pi].
+    """
+
+    flip_angle: FloatArray
+    pulse_duration: FloatArray
+    repetition_time: float
+    inversion_duration: float
+
+    def __post_init__(self) -> None:
+        flip_angle = _vector(self.flip_angle, "flip_angle")
+        pulse_duration = _vector(self.pulse_duration, "pulse_duration")
+        repetition_time = check_positive(self.repetition_time, "repetition_time")
+        inversion_duration = check_positive(self.inversion_duration, "inversion_duration")
+        if flip_angle.shape != pulse_duration.shape:
+            raise ValueError(
+                "flip_angle and pulse_duration must have the same length; "
+                f"got {len(flip_angle)} and {len(pulse_duration)}."
+            )
+        if flip_angle.min() < 0 or flip_angle.max() > 2 * np.pi:
+            raise ValueError(
+                "flip_angle must lie in [0, 2 pi] rad; got values from "
+                f"{flip_angle.min():g} to {flip_angle.max():g}. Are they in degrees?"
+            )
+        if pulse_duration.min() <= 0:
+            raise ValueError(f"pulse_duration must be positive (s); got {pulse_duration.min():g}.")
+        if pulse_duration.max() > repetition_time:
+            raise ValueError(
+                f"pulse_duration must not exceed repetition_time = {repetition_time:g} s; "
+                f"got {pulse_duration.max():g} s."
+            )
+        for name, value in (
+            ("flip_angle", flip_angle),
+            ("pulse_duration", pulse_duration),
+            ("repetition_time", repetition_time),
+            ("inversion_duration", inversion_duration),
+        ):
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_csv(
+        cls, path: str | PathLike[str], *, repetition_time: float, inversion_duration: float
+    ) -> PulseSequence:
+        """Read a pulse train from a CSV file.
+
+        Parameters
+        ----------
+        path : path-like
+            A file with a header that names the columns ``flip_angle`` (rad) and ``pulse_duration`` (s), one
+            row a pulse as played. Lines that start with ``#`` are comments.
+        repetition_time, inversion_duration : float
+            In s; as for the constructor.
+
+        Returns
+        -------
+        PulseSequence
+
+        Raises
+        ------
+        ValueError
+            If a column is missing or the values are no valid sequence.
+        """
+        table = pd.read_csv(path, comment="#", skipinitialspace=True)
+        missing = {"flip_angle", "pulse_duration"} - set(table.columns)
+        if missing:
+            raise ValueError(
+                f"path: {path} must have the columns flip_angle (rad) and pulse_duration (s); "
+                f"{sorted(missing)} missing, found {list(table.columns)}."
+            )
+        return cls(
+            table["flip_angle"].to_numpy(),
+            table["pulse_duration"].to_numpy(),
+            repetition_time,
+            inversion_duration,
+        )
+
+    @classmethod
+    def default(cls) -> PulseSequence:
+        """Return the built-in sequence: 1142 pulses with smooth flip angles, TR 3.5 ms, cycle 4 s.
+
+        Returns
+        -------
+        PulseSequence
+        """
+        repetition_time = 3.5e-3
+        n_pulses = round(4.0 / repetition_time) - 1
+        phase = (np.arange(n_pulses) + 0.5) / n_pulses
+        return cls(*_smooth_pattern(phase), repetition_time, inversion_duration=0.5e-3)
+
+    @property
+    def n_pulses(self) -> int:
+        """Number of pulses T of the train, the inversion pulse not counted."""
+        return len(self.flip_angle)
+
+    @property
+    def polar_angle(self) -> FloatArray:
+        """Nominal polar angle at each echo, in rad, shape (T,): (alpha_t + alpha_{t+1}) / 4, alpha_T / 2."""
+        following = np.append(self.flip_angle[1:], self.flip_angle[-1])
+        return (self.flip_angle + following) / 4
+
+    @property
+    def rf_amplitude(self) -> FloatArray:
+        """Amplitude of each pulse, gamma B1 = alpha / tau, in rad/s, shape (T,)."""
+        return self.flip_angle / self.pulse_duration
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PulseSequence):
+            return NotImplemented
+        return self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        return (
+            f"PulseSequence({self.n_pulses} pulses, repetition_time={self.repetition_time:g}, "
+            f"inversion_duration={self.inversion_duration:g})"
+        )
+
+    def _key(self) -> tuple[bytes, bytes, float, float]:
+        return (
+            self.flip_angle.tobytes(),
+            self.pulse_duration.tobytes(),
+            self.repetition_time,
+            self.inversion_duration,
+        )
+
+
+def _vector(values: FloatArray, name: str) -> FloatArray:
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be a sequence of real numbers: {error}.") from error
+    if array.ndim != 1 or not array.size:
+        raise ValueError(f"{name} must be a non-empty 1-D array; got shape {array.shape}.")
+    check_finite(array, name)
+    array.flags.writeable = False
+    return array
+
+
+def _smooth_pattern(phase: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Flip angles [rad] and durations [s] of the built-in sequence at a phase of the cycle in (0, 1)."""
+    knots = np.linspace(0, 1, len(_FLIP_ANGLE_KNOTS))
+    flip_angle = PchipInterpolator(knots, _FLIP_ANGLE_KNOTS)(phase)
+    knots = np.linspace(0, 1, len(_PULSE_DURATION_KNOTS))
+    pulse_duration = PchipInterpolator(knots, _PULSE_DURATION_KNOTS)(phase)
+    return flip_angle, pulse_duration
