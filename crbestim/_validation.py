@@ -36,6 +36,11 @@ def unstack_complex(stacked: FloatArray, name: str = "X") -> ComplexArray:
     return stacked[..., :half] + 1j * stacked[..., half:]
 
 
+def is_complex(array: ArrayLike) -> bool:
+    """Tell whether array-like data hold complex numbers."""
+    return bool(np.asarray(array).dtype.kind == "c")
+
+
 def check_matrix(
     array: ArrayLike, name: str, *, kind: str = "real", n_columns: int | None = None
 ) -> FloatArray | ComplexArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from .._validation import FloatArray, check_count, check_crb, check_finite, check_matrix, check_targets
-from ..metrics._response import noise_response
+from ..metrics._response import NoiseResponse, noise_response
 from ..metrics._scorer import informative_entries
 from ..noise import NoiseModel
 
@@ -19,7 +19,7 @@ def bias_variance(
     estimator: Any,
     X: ArrayLike,
     y: ArrayLike | pd.DataFrame,
-    crb: ArrayLike,
+    crb: ArrayLike | Mapping[str, ArrayLike],
     snr: float = 50,
     n_realizations: int = 300,
     *,
@@ -48,8 +48,9 @@ def bias_variance(
         Clean signals (complex), or stacked real coefficients for an estimator that takes those.
     y : array_like or DataFrame of shape (n, p)
         True parameters.
-    crb : array_like of shape (n, p)
-        Bound at :math:`|M_0| = 1`, :math:`\sigma = 1`.
+    crb : array_like of shape (n, p), or mapping of str to array_like
+        Bound at :math:`|M_0| = 1`, :math:`\sigma = 1`. Several bounds, such as ``{"compressed": ..., "full": ...}``,
+        are compared with the same estimates.
     snr : float, default=50
         :math:`\mathrm{SNR_{max}} = |M_0| / \sigma`.
     n_realizations : int, default=300
@@ -66,11 +67,12 @@ def bias_variance(
     Returns
     -------
     DataFrame
-        One row for each target and region, "all" samples and those for which the bound is "informative" (sqrt(CRB)
-        below a third of the prior's standard deviation). Columns: `target`, `region`; `bias` and `std`, means over
-        the samples, in units of the target; `bias2_over_crb`, `variance_over_crb` and their sum `crb_loss`; the
-        standard error over the samples of each of these five, `..._se`; `informative_share`; `n_samples` and
-        `n_realizations`. Samples with an infinite bound are left out. Rows without samples hold NaN.
+        One row for each bound, target and region: "all" samples, and those for which the bound is "informative"
+        (sqrt(CRB) below a third of the prior's standard deviation). Columns: `bound` (if several are given),
+        `target`, `region`; `bias` and `std`, means over the samples, in units of the target; `bias2_over_crb`,
+        `variance_over_crb` and their sum `crb_loss`; the standard error over the samples of each of these five,
+        `..._se`; `informative_share`; `n_samples` and `n_realizations`. Samples with an infinite bound are left out.
+        Rows without samples hold NaN.
 
     Raises
     ------
@@ -80,7 +82,11 @@ def bias_variance(
     X = check_matrix(X, "X", kind="either")
     names = _target_names(estimator, y, target_names)
     y = check_targets(y, len(X))
-    crb = check_crb(crb, y.shape)
+    bounds = {
+        name: check_crb(bound, y.shape) for name, bound in (crb.items() if isinstance(crb, Mapping) else [("", crb)])
+    }
+    if not bounds:
+        raise ValueError("crb is an empty mapping; expected at least one bound.")
     if names is None:
         names = [f"target{i}" for i in range(y.shape[1])]
     if len(names) != y.shape[1]:
@@ -93,10 +99,21 @@ def bias_variance(
     noise = NoiseModel.at_snr(snr)
     rng = np.random.default_rng(random_state)
     magnitude = noise.draw_magnitude(len(X), rng)
-    crb = noise.scale_crb(crb, magnitude)
     response = noise_response(estimator.predict, X, noise, magnitude, n_realizations, rng, progress)
     if response.mean.shape != y.shape:
         raise ValueError(f"y must have the shape of the estimates, {response.mean.shape}; got {y.shape}.")
+    tables = []
+    for bound_name, bound in bounds.items():
+        table = _table(response, y, noise.scale_crb(bound, magnitude), spread, names)
+        if isinstance(crb, Mapping):
+            table.insert(0, "bound", bound_name)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _table(
+    response: NoiseResponse, y: FloatArray, crb: FloatArray, spread: FloatArray, names: Sequence[str]
+) -> pd.DataFrame:
     quantities = {
         "bias": response.mean - y,
         "std": np.sqrt(response.variance),
@@ -115,7 +132,7 @@ def bias_variance(
             row |= {
                 "informative_share": float(informative[:, i].mean()),
                 "n_samples": int(chosen.sum()),
-                "n_realizations": n_realizations,
+                "n_realizations": response.n_realizations,
             }
             rows.append(row)
     return pd.DataFrame(rows)

@@ -17,26 +17,18 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNet
 from skorch.callbacks import GradientNormClipping, LRScheduler
 from skorch.dataset import ValidSplit
-from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from .._validation import FloatArray, check_count, check_crb, check_positive, check_targets
+from .._validation import FloatArray, check_count, check_crb, check_positive, check_targets, is_complex
 from ..nn import NETWORKS, CRBLoss, MSELoss
 from ..noise import NoiseModel
-from ._training import (
-    RECIPES,
-    EarlyStop,
-    FingerprintBatches,
-    NonFiniteLossError,
-    ProgressBar,
-    Recipe,
-    Safeguard,
-    TrainingCheckpoint,
-    digest_of,
-)
+from ._batches import FingerprintBatches
+from ._callbacks import EarlyStop, NonFiniteLossError, ProgressBar, Safeguard, TrainingCheckpoint, digest_of
+from ._recipes import RECIPES, Recipe
 
 _LOSSES = ("crb", "mse")
 _PREDICTION_ROWS = 65536
+_CALIBRATION_ROWS = 65536
 
 
 class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
@@ -182,7 +174,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         if self.verbose:
             callbacks.append(("progress", ProgressBar(recipe.max_epochs)))
         callbacks.append(("early_stop", EarlyStop(self.patience)))
-        net = self._build(recipe, seed, X.shape[1], theta.shape[1], callbacks)
+        net = self._build(recipe, seed, X, theta.shape[1], callbacks)
         if previous is not None:
             net.module_.load_state_dict(previous.module_.state_dict())
         if checkpoint is not None:
@@ -209,12 +201,12 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         _refuse_complex(X)
-        X = np.asarray(validate_data(self, X, reset=False, dtype=np.float32))
+        values: NDArray = np.require(validate_data(self, X, reset=False, dtype=np.float32), requirements="W")
         module = self.net_.module_.eval()
         with torch.no_grad():
             parts = [
-                module(torch.from_numpy(X[start : start + _PREDICTION_ROWS]).to(self.net_.device)).cpu()
-                for start in range(0, len(X), _PREDICTION_ROWS)
+                module(torch.from_numpy(values[start : start + _PREDICTION_ROWS]).to(self.net_.device)).cpu()
+                for start in range(0, len(values), _PREDICTION_ROWS)
             ]
         estimate = torch.cat(parts).numpy().astype(np.float64) * self.target_scale_ + self.target_mean_
         return estimate[:, 0] if self._single_target else estimate
@@ -270,6 +262,8 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
                 f"X must hold stacked real and imaginary parts [Re | Im], an even number of columns, for "
                 f"noise={self.noise!r}, network={self.network!r}; got {X.shape[1]} columns."
             )
+        if X.shape[1] < 2:
+            raise ValueError("X has 1 feature(s); an input that is normalised to an l2-norm of 1 needs at least 2.")
         theta = check_targets(y, len(X))
         if not fresh and theta.shape[1] != len(self.target_mean_):
             raise ValueError(
@@ -288,14 +282,18 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             raise ValueError("crb is inf everywhere: no entry is left to learn from.")
         return X, theta, bound
 
-    def _build(self, recipe: Recipe, seed: int, n_inputs: int, n_outputs: int, callbacks: list[Any]) -> NeuralNet:
+    def _build(self, recipe: Recipe, seed: int, X: NDArray, n_outputs: int, callbacks: list[Any]) -> NeuralNet:
         criterion = CRBLoss() if self.loss == "crb" else MSELoss(torch.tensor(self.target_scale_, dtype=torch.float32))
         clipping = [] if recipe.max_norm is None else [("clip", GradientNormClipping(recipe.max_norm))]
         schedule = LRScheduler(LambdaLR, lr_lambda=recipe.schedule(recipe.max_epochs), event_name="learning_rate")
         holdout = ValidSplit(self.validation_fraction, random_state=seed) if self.validation_fraction else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module: nn.Module = NETWORKS[self.network](n_inputs, n_outputs)
+            module = NETWORKS[self.network](X.shape[1], n_outputs)
+        rows = X[:_CALIBRATION_ROWS]
+        module.calibrate(
+            torch.from_numpy(rows if self.noise is None else self.noise.add_to(rows, np.random.default_rng(seed)))
+        )
         batches = {"noise": self.noise, "batch_size": recipe.batch_size}
         net = NeuralNet(
             module,
@@ -353,7 +351,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
 
 
 def _refuse_complex(X: ArrayLike) -> None:
-    if np.iscomplexobj(X):
+    if is_complex(X):
         raise ValueError(
             "Complex data not supported: X must be real, stacked coefficients [Re | Im]. SVDCompressor makes them "
             "from complex signals; Pipeline.predict_coefficients takes complex coefficients."

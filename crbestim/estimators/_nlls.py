@@ -10,11 +10,19 @@ from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm.auto import tqdm
 
-from .._validation import FloatArray, check_basis, check_count, check_matrix, check_targets, unstack_complex
+from .._validation import (
+    FloatArray,
+    check_basis,
+    check_count,
+    check_matrix,
+    check_targets,
+    is_complex,
+    unstack_complex,
+)
 from ..datasets import Prior, default_prior
 from ..signal import SignalModel
 
@@ -177,29 +185,39 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
             estimates[i] = theta
         return self.model.target_values(estimates, self.target_names_)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = False
+        tags.target_tags.multi_output = True
+        tags.regressor_tags.poor_score = True
+        return tags
+
     def _compress(self, signals: NDArray) -> NDArray:
         return signals if self._basis is None else signals @ self._basis
 
     def _signals(self, X: ArrayLike, basis: NDArray | None, reset: bool) -> NDArray[np.complex128]:
         """Return complex data in the space of the fit."""
-        X = check_matrix(X, "X", kind="either")
+        values: NDArray
+        if is_complex(X):
+            values = check_matrix(X, "X", kind="complex")
+        else:
+            values = check_array(X, dtype=np.float64, input_name="X", estimator=self)
         n_timepoints = self.model.n_timepoints
-        width = X.shape[1]
+        width = values.shape[1]
+        complex_valued = values.dtype.kind == "c"
         if reset:
-            validate_data(self, X, reset=True, skip_check_array=True)
-        if X.dtype.kind == "c" and width == n_timepoints:
-            return (X if basis is None else X @ basis).astype(np.complex128)
+            validate_data(self, values, reset=True, skip_check_array=True)
+        if complex_valued and width == n_timepoints:
+            return (values if basis is None else values @ basis).astype(np.complex128)
+        expected = f"complex with {n_timepoints} columns, the model's time points"
         if basis is not None:
             k = basis.shape[1]
-            if X.dtype.kind == "c" and width == k:
-                return X.astype(np.complex128)
-            if X.dtype.kind != "c" and width == 2 * k:
-                return unstack_complex(X).astype(np.complex128)
+            if complex_valued and width == k:
+                return values.astype(np.complex128)
+            if not complex_valued and width == 2 * k:
+                return unstack_complex(values).astype(np.complex128)
             expected = f"complex ({n_timepoints} or {k} columns) or stacked real ({2 * k} columns)"
-        else:
-            expected = f"complex with {n_timepoints} columns, the model's time points"
-        kind = "complex" if X.dtype.kind == "c" else "real"
-        raise ValueError(f"X must be {expected}; got {kind} with {width} columns.")
+        raise ValueError(f"X must be {expected}; got {'complex' if complex_valued else 'real'} with {width} columns.")
 
     def _best_starts(self, data: NDArray) -> FloatArray:
         """Return the candidates that correlate best with each voxel, (n, n_starts, P)."""

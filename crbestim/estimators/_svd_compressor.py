@@ -16,6 +16,7 @@ from .._validation import (
     check_basis,
     check_count,
     check_matrix,
+    is_complex,
     stack_complex,
     unstack_complex,
 )
@@ -174,7 +175,7 @@ class SVDCompressor(TransformerMixin, BaseEstimator):
         return np.array([f"{part}{i}" for part in ("real", "imag") for i in range(self.n_components_)], dtype=object)
 
     def _check_signals(self, X: ArrayLike, reset: bool) -> NDArray:
-        if np.iscomplexobj(X):
+        if is_complex(X):
             X = check_matrix(X, "X", kind="complex")
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -38,41 +39,59 @@ class PhaseAlignment(nn.Module):
         return torch.cat([real * sign, imag * sign], dim=1)
 
 
-class ResidualNetwork(nn.Module):
-    """Default network: l2-normalised, phase-aligned input and pre-activated residual blocks of equal width.
+class FingerprintNetwork(nn.Module):
+    """Maps stacked coefficients (n, n_inputs) to standardised parameters (n, n_outputs)."""
+
+    def calibrate(self, x: Tensor) -> None:
+        """Adapt fixed constants to noisy training data, (n, n_inputs), before training; nothing by default."""
+
+
+class ResidualNetwork(FingerprintNetwork):
+    """Default network: normalised, phase-aligned and standardised input, and pre-activated residual blocks.
 
     Parameters
     ----------
     n_inputs, n_outputs : int
         Number of columns of input and output; `n_inputs` is even.
-    width : int, default=256
+    width : int, default=192
         Units of each hidden layer.
-    n_blocks : int, default=4
+    n_blocks : int, default=3
         Number of residual blocks, of two layers each.
     """
 
-    def __init__(self, n_inputs: int, n_outputs: int, width: int = 256, n_blocks: int = 4) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, n_inputs: int, n_outputs: int, width: int = 192, n_blocks: int = 3) -> None:
         super().__init__()
         self.normalize = nn.Sequential(UnitNorm(), PhaseAlignment())
+        self.register_buffer("mean", torch.zeros(n_inputs))
+        self.register_buffer("std", torch.ones(n_inputs))
         self.first = nn.Linear(n_inputs, width)
         self.blocks = nn.ModuleList(
             nn.Sequential(
-                nn.GroupNorm(1, width), nn.ReLU(), nn.Linear(width, width),
-                nn.GroupNorm(1, width), nn.ReLU(), nn.Linear(width, width),
+                nn.LayerNorm(width), nn.ReLU(), nn.Linear(width, width),
+                nn.LayerNorm(width), nn.ReLU(), nn.Linear(width, width),
             )
             for _ in range(n_blocks)
         )  # fmt: skip
-        self.last = nn.Sequential(nn.GroupNorm(1, width), nn.ReLU(), nn.Linear(width, n_outputs))
+        self.last = nn.Sequential(nn.LayerNorm(width), nn.ReLU(), nn.Linear(width, n_outputs))
+
+    def calibrate(self, x: Tensor) -> None:
+        """Take mean and standard deviation of the normalised input from noisy training data."""
+        normalized = self.normalize(x)
+        self.mean = normalized.mean(dim=0)
+        self.std = normalized.std(dim=0, correction=0).clamp(min=torch.finfo(x.dtype).eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, n_inputs) to (n, n_outputs)."""
-        x = self.first(self.normalize(x))
+        x = self.first((self.normalize(x) - self.mean) / self.std)
         for block in self.blocks:
             x = x + block(x)
         return self.last(x)
 
 
-class PaperNetwork(nn.Module):
+class PaperNetwork(FingerprintNetwork):
     """Network of Zhang et al., Section 2.5: 14 fully connected layers on l2-normalised input.
 
     Every layer but the last is followed by group norm (groups of 64 units, a single one in narrower layers) and
@@ -108,4 +127,4 @@ class PaperNetwork(nn.Module):
         return self.last(x)
 
 
-NETWORKS: dict[str, type[nn.Module]] = {"residual": ResidualNetwork, "paper": PaperNetwork}
+NETWORKS: dict[str, Callable[[int, int], FingerprintNetwork]] = {"residual": ResidualNetwork, "paper": PaperNetwork}

@@ -12,12 +12,15 @@ from scipy.interpolate import PchipInterpolator
 from .._validation import FloatArray, check_finite, check_positive
 
 # The built-in pattern, at evenly spaced phases of the cycle [rad, s]. An evolution strategy found it by lowering the
-# mean log bound of m0s, T1 and T2f over the paper's prior, within an RF power of 2.81e5 rad^2/s^2.
+# mean log bound of m0s, T1 and T2f (weights 0.6, 0.2, 0.2) over the paper's prior, within an RF power of 2.81e5
+# rad^2/s^2 and an amplitude of 2 pi 1000 rad/s.
 _FLIP_ANGLE_KNOTS = (
-    0.567, 0.579, 0.104, 0.002, 0.379, 0.004, 0.006, 0.016, 0.008, 2.512, 0.012, 1.049, 0.031, 0.328, 0.002, 0.179
+    0.990, 0.014, 1.052, 0.230, 0.234, 0.632, 0.010, 0.002, 2.506, 0.234,
+    0.575, 0.038, 0.005, 0.108, 0.004, 0.006, 0.009, 0.004, 0.941, 0.136,
 )  # fmt: skip
 _PULSE_DURATION_KNOTS = (
-    0.492e-3, 0.498e-3, 0.472e-3, 0.476e-3, 0.413e-3, 0.499e-3, 0.498e-3, 0.1e-3, 0.499e-3, 0.132e-3
+    0.499e-3, 0.497e-3, 0.102e-3, 0.101e-3, 0.481e-3, 0.499e-3,
+    0.491e-3, 0.100e-3, 0.496e-3, 0.278e-3, 0.486e-3, 0.497e-3,
 )  # fmt: skip
 
 

@@ -1,13 +1,10 @@
-"""How a network is trained: recipes, batches with fresh noise, and callbacks."""
+"""What happens around the epochs of a training: progress, safe weights, early stop, checkpoint."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from math import cos, pi
 from pathlib import Path
 from typing import Any
 
@@ -15,118 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from skorch.callbacks import Callback
-from torch import Tensor, optim
+from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..noise import NoiseModel
-
 _CHECKPOINT_FORMAT = 1
-
-
-@dataclass(frozen=True)
-class OneCycle:
-    """Learning rate that rises linearly over the first epochs and falls to zero as a cosine."""
-
-    n_epochs: int
-    warm_up: float = 0.1
-
-    def __call__(self, epoch: int) -> float:
-        """Return the factor on the learning rate in an epoch (counted from 0)."""
-        position = (epoch + 0.5) / self.n_epochs
-        if position < self.warm_up:
-            return position / self.warm_up
-        return (1 + cos(pi * (position - self.warm_up) / (1 - self.warm_up))) / 2
-
-
-@dataclass(frozen=True)
-class StepDecay:
-    """Learning rate that is halved every so many epochs."""
-
-    n_epochs: int
-    every: int = 40
-
-    def __call__(self, epoch: int) -> float:
-        """Return the factor on the learning rate in an epoch (counted from 0)."""
-        return 0.5 ** (epoch // self.every)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Optimizer, schedule and their settings; a max_norm of None leaves gradients as they are."""
-
-    optimizer: type[optim.Optimizer]
-    schedule: Callable[[int], Callable[[int], float]]
-    learning_rate: float
-    batch_size: int
-    max_epochs: int
-    max_norm: float | None
-
-
-RECIPES = {
-    "one-cycle": Recipe(optim.AdamW, OneCycle, 2e-3, 512, 100, 1.0),
-    # Zhang et al., Section 2.6.
-    "paper": Recipe(optim.Adam, StepDecay, 0.01, 512, 400, None),
-}
-
-
-class FingerprintBatches:
-    """Batches (x, (theta, crb)) with M0 and noise drawn in each; stands in for a torch DataLoader.
-
-    Everything drawn in an epoch depends on the seed and the epoch's number alone, so that a resumed training sees
-    what an uninterrupted one would have seen.
-
-    Parameters
-    ----------
-    dataset : skorch Dataset or torch Subset of one
-        Holds clean X and y = (theta, crb).
-    batch_size : int
-        Size of a batch; the last one may be smaller.
-    noise : NoiseModel or None
-        None: X and crb are taken as they are.
-    seed : sequence of int
-        Seed.
-    training : bool
-        Whether to shuffle, and to draw anew in each epoch. Otherwise every pass is the same.
-    first_epoch : int, default=0
-        Number of the first epoch.
-    """
-
-    def __init__(
-        self,
-        dataset: Any,
-        batch_size: int,
-        noise: NoiseModel | None,
-        seed: tuple[int, ...],
-        training: bool,
-        first_epoch: int = 0,
-    ) -> None:
-        rows: Any = slice(None)
-        if isinstance(dataset, torch.utils.data.Subset):
-            dataset, rows = dataset.dataset, np.asarray(dataset.indices)
-        theta, crb = dataset.y
-        self.X, self.theta, self.crb = dataset.X[rows], theta[rows], crb[rows]
-        self.batch_size = batch_size
-        self.noise = noise
-        self.seed = seed
-        self.training = training
-        self.epoch = first_epoch
-
-    def __len__(self) -> int:
-        return -(-len(self.X) // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor]]]:
-        rng = np.random.default_rng([*self.seed, self.epoch])
-        order = rng.permutation(len(self.X)) if self.training else np.arange(len(self.X))
-        self.epoch += self.training
-        for start in range(0, len(order), self.batch_size):
-            batch = order[start : start + self.batch_size]
-            x, crb = self.X[batch], self.crb[batch]
-            if self.noise is not None:
-                x, crb = self.noise.augment(x, crb, rng)
-            yield (
-                torch.from_numpy(x),
-                (torch.from_numpy(self.theta[batch]), torch.from_numpy(crb.astype(x.dtype))),
-            )
 
 
 class ProgressBar(Callback):

@@ -1,0 +1,371 @@
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.exceptions import NotFittedError
+
+from crbestim import CRBWeightedRegressor, NoiseModel
+from crbestim._validation import stack_complex
+from crbestim.estimators import _callbacks
+from crbestim.estimators._batches import FingerprintBatches
+from crbestim.estimators._recipes import RECIPES, OneCycle, StepDecay
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Damped oscillations, compressed by hand to 4 coefficients; two parameters with made-up bounds."""
+    rng = np.random.default_rng(0)
+    theta = np.c_[rng.uniform(1, 3, 600), rng.uniform(0.01, 0.05, 600)]
+    t = np.arange(4)
+    X = np.exp(-t / theta[:, :1] + 20j * t * theta[:, 1:])
+    crb = 20 * theta**2
+    return stack_complex(X), theta, crb
+
+
+def regressor(loss="crb", **kwargs):
+    defaults = {"max_epochs": 4, "batch_size": 128, "verbose": 0, "random_state": 0}
+    return CRBWeightedRegressor(loss, **(defaults | kwargs))
+
+
+@pytest.mark.parametrize("loss", ["crb", "mse"])
+@pytest.mark.parametrize("network", ["residual", "paper"])
+def test_training_lowers_the_loss(data, loss, network):
+    X, y, crb = data
+    fitted = regressor(loss, network=network, max_epochs=12, learning_rate=2e-3).fit(X, y, crb=crb)
+    history = fitted.history_
+    assert list(history.columns) == ["train_loss", "valid_loss", "learning_rate", "seconds"]
+    assert list(history.index) == list(range(1, 13))
+    assert history["valid_loss"].iloc[-1] < 0.9 * history["valid_loss"].iloc[0]
+    assert fitted.predict(X).shape == y.shape
+
+
+def test_estimates_become_better_than_the_mean(data):
+    X, y, crb = data
+    quiet = NoiseModel.at_snr(1e3)
+    fitted = regressor(noise=quiet, max_epochs=40).fit(X, y, crb=crb)
+    error = ((fitted.predict(X) - y) ** 2).mean(axis=0)
+    assert (error < 0.05 * y.var(axis=0)).all()
+
+
+def test_prediction_does_not_depend_on_amplitude_and_phase(data):
+    X, y, crb = data
+    fitted = regressor().fit(X, y, crb=crb)
+    complex_data = X[:, :4] + 1j * X[:, 4:]
+    scaled = stack_complex(5 * np.exp(0.7j) * complex_data)
+    np.testing.assert_allclose(fitted.predict(scaled), fitted.predict(X), rtol=1e-3)
+
+
+def test_the_same_seed_gives_the_same_network(data):
+    X, y, crb = data
+    first, second = (regressor().fit(X, y, crb=crb).predict(X) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, regressor(random_state=1).fit(X, y, crb=crb).predict(X))
+
+
+def test_training_leaves_the_global_random_state_alone(data):
+    X, y, crb = data
+    torch.manual_seed(3)
+    np.random.seed(3)  # noqa: NPY002
+    expected = torch.rand(3), np.random.rand(3)  # noqa: NPY002
+    torch.manual_seed(3)
+    np.random.seed(3)  # noqa: NPY002
+    regressor(max_epochs=1).fit(X, y, crb=crb)
+    assert torch.equal(torch.rand(3), expected[0])
+    np.testing.assert_array_equal(np.random.rand(3), expected[1])  # noqa: NPY002
+
+
+class Recorder:
+    """Stands in for a dataset."""
+
+    def __init__(self, X, y):
+        self.X, self.y = X, y
+
+    def __len__(self):
+        return len(self.X)
+
+
+def batches(data, training, first_epoch=0, noise=NoiseModel()):
+    X, y, crb = data
+    dataset = Recorder(X.astype(np.float32), (y.astype(np.float32), crb))
+    return FingerprintBatches(dataset, 128, noise, (0, 0), training, first_epoch)
+
+
+def test_noise_and_order_are_fresh_in_every_training_epoch_and_fixed_in_validation(data):
+    loader = batches(data, training=True)
+    first, second = ([x for x, _ in loader] for _ in range(2))
+    assert len(first) == len(loader) == 5
+    assert not torch.equal(first[0], second[0])
+    again = [x for x, _ in batches(data, training=True, first_epoch=1)]
+    assert all(torch.equal(a, b) for a, b in zip(second, again, strict=True))
+    fixed = batches(data, training=False)
+    passes = [torch.cat([x for x, _ in fixed]) for _ in range(2)]
+    assert torch.equal(*passes)
+
+
+def test_the_bound_follows_the_amplitude_in_every_batch(data):
+    X, y, crb = data
+    noise = NoiseModel(noise_std=1e-6, m0_range=(0.1, 1.0))
+    for x, (theta, bound) in batches(data, training=True, noise=noise):
+        row = [int(np.argmin(np.abs(y.astype(np.float32)[:, 0] - value))) for value in theta[:, 0].numpy()]
+        magnitude = np.linalg.norm(x.numpy(), axis=1) / np.linalg.norm(X[row], axis=1)
+        assert magnitude.min() > 0.099
+        assert magnitude.max() < 1.001
+        np.testing.assert_allclose(bound.numpy(), crb[row] * (1e-6 / magnitude[:, None]) ** 2, rtol=1e-3)
+
+
+def test_every_sample_is_seen_once_an_epoch(data):
+    seen = np.concatenate([theta[:, 0].numpy() for _, (theta, _) in batches(data, training=True)])
+    np.testing.assert_array_equal(np.sort(seen), np.sort(data[1][:, 0].astype(np.float32)))
+
+
+def test_schedules():
+    step = StepDecay(400)
+    assert [step(epoch) for epoch in (0, 39, 40, 80, 399)] == [1, 1, 0.5, 0.25, 0.5**9]
+    cycle = OneCycle(100)
+    factors = np.array([cycle(epoch) for epoch in range(100)])
+    assert factors.max() == pytest.approx(1, abs=0.06)
+    assert factors.argmax() == 10
+    assert factors[0] < 0.06
+    assert factors[-1] < 1e-3
+
+
+def test_paper_recipe():
+    recipe = RECIPES["paper"]
+    assert recipe.optimizer is torch.optim.Adam
+    assert (recipe.learning_rate, recipe.batch_size, recipe.max_epochs) == (0.01, 512, 400)
+    assert recipe.max_norm is None
+
+
+def test_the_paper_training_is_used(data):
+    X, y, crb = data
+    fitted = regressor(network="paper", training="paper", max_epochs=42, batch_size=600).fit(X, y, crb=crb)
+    rates = fitted.history_["learning_rate"]
+    assert (rates.iloc[:40] == 0.01).all()
+    assert (rates.iloc[40:] == 0.005).all()
+    assert type(fitted.net_.optimizer_) is torch.optim.Adam
+
+
+def test_one_target_and_names(data):
+    X, y, crb = data
+    single = regressor(max_epochs=1).fit(X, y[:, 0], crb=crb[:, 0])
+    assert single.predict(X).shape == (600,)
+    assert single.target_names_ is None
+    frame = pd.DataFrame(y, columns=["T2", "f"])
+    assert regressor(max_epochs=1).fit(X, frame, crb=crb).target_names_ == ["T2", "f"]
+
+
+def test_without_noise_data_are_used_as_they_are(data):
+    X, y, crb = data
+    fitted = regressor(noise=None, max_epochs=60, validation_fraction=0).fit(X, y, crb=crb)
+    assert "valid_loss" not in fitted.history_
+    assert (((fitted.predict(X) - y) ** 2).mean(axis=0) < 0.02 * y.var(axis=0)).all()
+
+
+def test_infinite_bounds_do_not_affect_the_training(data):
+    X, y, crb = data
+    crb = crb.copy()
+    crb[:300, 1] = np.inf
+    first = regressor(max_epochs=2).fit(X, y, crb=crb)
+    assert np.isfinite(first.history_["train_loss"]).all()
+
+
+# Checkpoints, early stopping, interruption
+
+
+class Kill(BaseException):
+    """As if the process ended."""
+
+
+def kill_after(monkeypatch, epochs):
+    write = _callbacks.TrainingCheckpoint.on_epoch_end
+
+    def dying(self, net, **kwargs):
+        write(self, net, **kwargs)
+        if len(net.history) == epochs:
+            raise Kill
+
+    monkeypatch.setattr(_callbacks.TrainingCheckpoint, "on_epoch_end", dying)
+
+
+@pytest.mark.parametrize("patience", [None, 6])
+def test_resumed_training_equals_uninterrupted_training(data, tmp_path, monkeypatch, patience):
+    X, y, crb = data
+    settings = {"max_epochs": 6, "patience": patience}
+    whole = regressor(**settings).fit(X, y, crb=crb)
+    path = tmp_path / "state.pt"
+    with monkeypatch.context() as patch, pytest.raises(Kill):
+        kill_after(patch, 3)
+        regressor(**settings, checkpoint=path).fit(X, y, crb=crb)
+    resumed = regressor(**settings, checkpoint=path).fit(X, y, crb=crb)
+    np.testing.assert_array_equal(resumed.predict(X), whole.predict(X))
+    columns = ["train_loss", "valid_loss", "learning_rate"]
+    pd.testing.assert_frame_equal(resumed.history_[columns], whole.history_[columns])
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_finished_checkpoint_is_not_trained_again(data, tmp_path, monkeypatch):
+    X, y, crb = data
+    path = tmp_path / "state.pt"
+    first = regressor(checkpoint=path).fit(X, y, crb=crb)
+    monkeypatch.setattr(FingerprintBatches, "__iter__", None)
+    again = regressor(checkpoint=path).fit(X, y, crb=crb)
+    np.testing.assert_array_equal(again.predict(X), first.predict(X))
+
+
+def test_a_checkpoint_of_another_training_is_refused(data, tmp_path):
+    X, y, crb = data
+    path = tmp_path / "state.pt"
+    regressor(max_epochs=1, checkpoint=path).fit(X, y, crb=crb)
+    for other, bound in (
+        (regressor(max_epochs=2, checkpoint=path), crb),
+        (regressor(max_epochs=1, checkpoint=path), 2 * crb),
+    ):
+        with pytest.raises(ValueError, match="checkpoint: .* other data or settings"):
+            other.fit(X, y, crb=bound)
+
+
+def test_a_damaged_checkpoint_is_refused(data, tmp_path):
+    X, y, crb = data
+    path = tmp_path / "state.pt"
+    regressor(max_epochs=1, checkpoint=path).fit(X, y, crb=crb)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="checkpoint: .* no readable training state"):
+        regressor(max_epochs=1, checkpoint=path).fit(X, y, crb=crb)
+
+
+def test_early_stopping_keeps_the_best_weights(data):
+    X, y, crb = data
+    fitted = regressor(max_epochs=200, patience=2, learning_rate=0.05, noise=NoiseModel(0.3)).fit(X, y, crb=crb)
+    losses = fitted.history_["valid_loss"]
+    best = int(losses.argmin())
+    assert len(losses) == best + 3 < 200
+    valid = fitted.net_.get_iterator(fitted.net_.get_split_datasets(*_standardised(fitted, X, y, crb))[1])
+    fitted.net_.module_.eval()
+    with torch.no_grad():
+        values = [(len(x), fitted.net_.criterion_(fitted.net_.module_(x), target).item()) for x, target in valid]
+    mean = sum(n * value for n, value in values) / sum(n for n, _ in values)
+    assert mean == pytest.approx(losses.min(), rel=1e-4)
+
+
+def _standardised(fitted, X, y, crb):
+    theta = ((y - fitted.target_mean_) / fitted.target_scale_).astype(np.float32)
+    return X.astype(np.float32), (theta, crb / fitted.target_scale_**2)
+
+
+def test_interruption_from_the_keyboard_keeps_whole_epochs_and_continues(data, monkeypatch):
+    X, y, crb = data
+    interrupted = regressor(max_epochs=5, warm_start=True)
+    draw = FingerprintBatches.__iter__
+
+    def interrupting(self):
+        for i, batch in enumerate(draw(self)):
+            if self.training and self.epoch == 3 and i == 2:
+                raise KeyboardInterrupt
+            yield batch
+
+    with monkeypatch.context() as patch, pytest.warns(UserWarning, match="interrupted after 2 of 5 epochs"):
+        patch.setattr(FingerprintBatches, "__iter__", interrupting)
+        interrupted.fit(X, y, crb=crb)
+    assert len(interrupted.history_) == 2
+    before = interrupted.history_["valid_loss"].iloc[-1]
+    interrupted.set_params(max_epochs=15).fit(X, y, crb=crb)
+    assert interrupted.history_["valid_loss"].iloc[0] < 2 * before
+    assert interrupted.history_["valid_loss"].iloc[-1] < before
+
+
+def test_a_loss_that_is_not_finite_stops_at_once_and_keeps_good_weights(data, monkeypatch):
+    X, y, crb = data
+    draw = FingerprintBatches.__iter__
+    count = []
+
+    def poisoned(self):
+        for x, target in draw(self):
+            if self.training:
+                count.append(1)
+            yield (x * np.nan if self.training and self.epoch == 3 else x), target
+
+    good = regressor(max_epochs=2, training="paper", learning_rate=1e-3).fit(X, y, crb=crb)
+    bad = regressor(max_epochs=10, training="paper", learning_rate=1e-3)
+    monkeypatch.setattr(FingerprintBatches, "__iter__", poisoned)
+    with pytest.raises(ValueError, match="training loss became nan in epoch 3"):
+        bad.fit(X, y, crb=crb)
+    assert len(count) == 2 * 5 + 1
+    np.testing.assert_array_equal(bad.predict(X), good.predict(X))
+    assert len(bad.history_) == 2
+
+
+def test_progress_is_shown_unless_silenced(data, capsys):
+    X, y, crb = data
+    regressor(max_epochs=2, verbose=1).fit(X, y, crb=crb)
+    shown = capsys.readouterr().err
+    assert "2/2" in shown
+    assert "valid_loss" in shown
+    regressor(max_epochs=2).fit(X, y, crb=crb)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_fitted_regressor_can_be_pickled(data):
+    X, y, crb = data
+    fitted = regressor(verbose=1).fit(X, y, crb=crb)
+    stored = pickle.dumps(fitted)
+    np.testing.assert_array_equal(pickle.loads(stored).predict(X), fitted.predict(X))
+
+
+def _with_nan(values):
+    changed = np.array(values, dtype=float)
+    changed[3, 0] = np.nan
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "change", "message"),
+    [
+        ({}, {"crb": lambda crb: None}, "crb must be given for loss='crb'"),
+        ({}, {"crb": _with_nan}, "crb contains NaN, first in row 3"),
+        ({}, {"crb": lambda crb: -crb}, "crb must be positive"),
+        ({}, {"crb": lambda crb: crb[:, :1]}, "crb must have the shape of y"),
+        ({}, {"crb": lambda crb: crb * np.inf}, "crb is inf everywhere"),
+        ({}, {"X": _with_nan}, "Input X contains NaN"),
+        ({}, {"y": _with_nan}, "Input y contains NaN"),
+        ({}, {"X": lambda X: X + 1j}, "X must be real, stacked"),
+        ({}, {"X": lambda X: X[:, :7]}, "X must hold stacked real and imaginary parts"),
+        ({"loss": "mae"}, {}, "loss must be one of"),
+        ({"network": "deep"}, {}, "network must be one of"),
+        ({"training": "long"}, {}, "training must be one of"),
+        ({"max_epochs": 0}, {}, "max_epochs must be at least 1"),
+        ({"batch_size": -5}, {}, "batch_size must be at least 1"),
+        ({"learning_rate": -1.0}, {}, "learning_rate must be positive"),
+        ({"validation_fraction": 1.0}, {}, "validation_fraction must lie in"),
+        ({"patience": 2, "validation_fraction": 0.0}, {}, "patience needs a validation loss"),
+        ({"checkpoint": "/no/such/directory/state.pt"}, {}, "checkpoint: the directory"),
+    ],
+)
+def test_bad_input_is_named(data, arguments, change, message):
+    inputs = dict(zip(("X", "y", "crb"), data, strict=True))
+    for name, function in change.items():
+        with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+            warnings.simplefilter("ignore")
+            inputs[name] = function(inputs[name])
+    with pytest.raises(ValueError, match=message):
+        regressor(**arguments).fit(inputs["X"], inputs["y"], crb=inputs["crb"])
+
+
+def test_wrong_noise_is_named(data):
+    with pytest.raises(TypeError, match="noise must be a NoiseModel or None"):
+        regressor(noise=0.01).fit(data[0], data[1], crb=data[2])
+
+
+def test_prediction_checks_its_input(data):
+    X, y, crb = data
+    with pytest.raises(NotFittedError):
+        regressor().predict(X)
+    fitted = regressor(max_epochs=1).fit(X, y, crb=crb)
+    with pytest.raises(ValueError, match="7 features"):
+        fitted.predict(X[:, :7])
+    with pytest.raises(ValueError, match="contains NaN"):
+        fitted.predict(_with_nan(X))
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        fitted.predict(X + 1j)

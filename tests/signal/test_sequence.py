@@ -1,0 +1,219 @@
+import copy
+import pickle
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+
+from crbestim import PulseSequence
+
+VALID = {
+    "flip_angle": [0.1, 0.5, 0.3],
+    "pulse_duration": [1e-4, 2e-4, 3e-4],
+    "repetition_time": 3.5e-3,
+    "inversion_duration": 5e-4,
+}
+
+
+def make(**changes):
+    return PulseSequence(**{**VALID, **changes})
+
+
+def test_holds_what_it_is_given():
+    sequence = make()
+    np.testing.assert_array_equal(sequence.flip_angle, VALID["flip_angle"])
+    np.testing.assert_array_equal(sequence.pulse_duration, VALID["pulse_duration"])
+    assert sequence.repetition_time == 3.5e-3
+    assert sequence.inversion_duration == 5e-4
+    assert sequence.n_pulses == 3
+    assert "3 pulses" in repr(sequence)
+
+
+def test_polar_angle_is_half_the_mean_of_neighbouring_flips():
+    np.testing.assert_allclose(make().polar_angle, [0.6 / 4, 0.8 / 4, 0.3 / 2], rtol=1e-15)
+
+
+def test_polar_angle_of_a_single_pulse():
+    assert make(flip_angle=[0.4], pulse_duration=[1e-4]).polar_angle == pytest.approx([0.2])
+
+
+def test_rf_amplitude_is_flip_over_duration():
+    np.testing.assert_allclose(make().rf_amplitude, [1e3, 2.5e3, 1e3])
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_attributes_cannot_be_set(name):
+    with pytest.raises(FrozenInstanceError):
+        setattr(make(), name, VALID[name])
+
+
+def duplicate(sequence):
+    return PulseSequence(
+        sequence.flip_angle, sequence.pulse_duration, sequence.repetition_time, sequence.inversion_duration
+    )
+
+
+@pytest.mark.parametrize("copied", [lambda s: s, duplicate, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+@pytest.mark.parametrize("name", ["flip_angle", "pulse_duration"])
+def test_arrays_are_read_only_also_after_copy_and_pickle(name, copied):
+    sequence = copied(make())
+    with pytest.raises(ValueError, match="read-only"):
+        getattr(sequence, name)[0] = 0.2
+
+
+def test_later_changes_of_the_input_do_not_reach_it():
+    flip_angle = np.array(VALID["flip_angle"])
+    sequence = make(flip_angle=flip_angle)
+    flip_angle[0] = 1.0
+    assert sequence.flip_angle[0] == 0.1
+
+
+def test_equal_sequences_are_equal_and_hash_alike():
+    assert make() == make(flip_angle=np.array(VALID["flip_angle"]))
+    assert hash(make()) == hash(pickle.loads(pickle.dumps(make())))
+    assert len({make(), make(), make(repetition_time=4e-3)}) == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"flip_angle": [0.1, 0.5, 0.31]},
+        {"pulse_duration": [1e-4, 2e-4, 2e-4]},
+        {"repetition_time": 4e-3},
+        {"inversion_duration": 1e-3},
+        {"flip_angle": [0.1, 0.5], "pulse_duration": [1e-4, 2e-4]},
+    ],
+)
+def test_sequences_that_differ_are_unequal(changes):
+    assert make() != make(**changes)
+
+
+def test_is_unequal_to_other_objects():
+    assert make() != "sequence"
+    assert make() != tuple(VALID.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"flip_angle": [0.1, 0.5]}, "flip_angle and pulse_duration must have the same length; got 2 and 3"),
+        ({"flip_angle": []}, "flip_angle must be a non-empty 1-D"),
+        ({"flip_angle": [[0.1, 0.5, 0.3]]}, "flip_angle must be a non-empty 1-D"),
+        ({"flip_angle": 0.3}, "flip_angle must be a non-empty 1-D"),
+        ({"flip_angle": [0.1, np.nan, 0.3]}, "flip_angle contains NaN or infinity"),
+        ({"flip_angle": [0.1, -0.5, 0.3]}, "flip_angle must lie in"),
+        ({"flip_angle": [10.0, 50.0, 30.0]}, "flip_angle must lie in .* degrees"),
+        ({"pulse_duration": [1e-4, np.inf, 1e-4]}, "pulse_duration contains NaN or infinity"),
+        ({"pulse_duration": [1e-4, 0.0, 1e-4]}, "pulse_duration must be positive"),
+        ({"pulse_duration": [1e-4, -1e-4, 1e-4]}, "pulse_duration must be positive"),
+        ({"pulse_duration": [1e-4, 3.6e-3, 1e-4]}, "pulse_duration must not exceed repetition_time"),
+        ({"repetition_time": 0.0}, "repetition_time must be positive"),
+        ({"repetition_time": -3.5e-3}, "repetition_time must be positive"),
+        ({"repetition_time": np.nan}, "repetition_time must be positive and finite"),
+        ({"inversion_duration": 0.0}, "inversion_duration must be positive"),
+        ({"inversion_duration": -5e-4}, "inversion_duration must be positive"),
+        ({"inversion_duration": np.inf}, "inversion_duration must be positive and finite"),
+    ],
+)
+def test_bad_values_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"flip_angle": ["a", "b", "c"]}, "flip_angle"),
+        ({"flip_angle": [0.1j, 0.5, 0.3]}, "flip_angle"),
+        ({"flip_angle": np.array([0.1 + 0.2j, 0.5, 0.3])}, "flip_angle"),
+        ({"pulse_duration": [[1e-4], [1e-4, 2e-4], 3e-4]}, "pulse_duration"),
+        ({"repetition_time": "3.5 ms"}, "repetition_time must be a number"),
+        ({"repetition_time": None}, "repetition_time must be a number"),
+        ({"inversion_duration": [5e-4]}, "inversion_duration must be a number"),
+        ({"inversion_duration": True}, "inversion_duration must be a number"),
+    ],
+)
+def test_wrong_types_are_refused(changes, message):
+    with pytest.raises(TypeError, match=message):
+        make(**changes)
+
+
+def from_csv(path):
+    return PulseSequence.from_csv(path, repetition_time=3.5e-3, inversion_duration=5e-4)
+
+
+@pytest.mark.parametrize("as_type", [str, lambda path: path])
+def test_csv_round_trip(tmp_path, as_type):
+    rng = np.random.default_rng(0)
+    sequence = make(flip_angle=rng.uniform(0, 3, 50), pulse_duration=rng.uniform(1e-4, 5e-4, 50))
+    path = tmp_path / "pattern.csv"
+    np.savetxt(
+        path,
+        np.column_stack([sequence.flip_angle, sequence.pulse_duration]),
+        fmt="%.17g",
+        delimiter=",",
+        header="flip_angle,pulse_duration",
+        comments="",
+    )
+    np.testing.assert_allclose(from_csv(as_type(path)).flip_angle, sequence.flip_angle, rtol=1e-15)
+    np.testing.assert_allclose(from_csv(as_type(path)).pulse_duration, sequence.pulse_duration, rtol=1e-15)
+
+
+def test_csv_with_comments_spaces_and_further_columns(tmp_path):
+    path = tmp_path / "pattern.csv"
+    path.write_text(
+        "# a pattern\n"
+        "# [rad], [s]\n"
+        "index, pulse_duration, flip_angle\n"
+        "1, 1e-4, 0.1\n"
+        "# a comment inside\n"
+        "2, 2e-4, 0.5\n"
+        "3, 3e-4, 0.3\n"
+    )
+    assert from_csv(path) == make()
+
+
+@pytest.mark.parametrize("missing", ["flip_angle", "pulse_duration"])
+def test_csv_without_a_column_is_refused(tmp_path, missing):
+    path = tmp_path / "pattern.csv"
+    path.write_text("flip_angle,pulse_duration\n0.1,1e-4\n".replace(missing, "other"))
+    with pytest.raises(ValueError, match=rf"path.*\['{missing}'\] missing"):
+        from_csv(path)
+
+
+@pytest.mark.parametrize(
+    ("row", "error", "message"),
+    [
+        ("0.1,", ValueError, "pulse_duration contains NaN"),
+        ("30,1e-4", ValueError, "flip_angle must lie in"),
+        ("0.1,1e-2", ValueError, "pulse_duration must not exceed"),
+        ("abc,1e-4", TypeError, "flip_angle"),
+    ],
+)
+def test_csv_with_bad_values_is_refused(tmp_path, row, error, message):
+    path = tmp_path / "pattern.csv"
+    path.write_text(f"flip_angle,pulse_duration\n0.2,1e-4\n{row}\n")
+    with pytest.raises(error, match=message):
+        from_csv(path)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "flip_angle,pulse_duration\n"])
+def test_empty_csv_is_refused(tmp_path, text):
+    path = tmp_path / "pattern.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"path|flip_angle"):
+        from_csv(path)
+
+
+def test_missing_csv_is_an_error_of_the_file_system(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        from_csv(tmp_path / "nowhere.csv")
+
+
+def test_default_is_a_smooth_playable_cycle_of_four_seconds():
+    sequence = PulseSequence.default()
+    assert sequence == PulseSequence.default()
+    assert sequence.repetition_time == 3.5e-3
+    assert (sequence.n_pulses + 1) * sequence.repetition_time == pytest.approx(4.0, abs=4e-3)
+    assert np.abs(np.diff(sequence.flip_angle)).max() < 0.1
+    assert sequence.pulse_duration.max() < 1e-3

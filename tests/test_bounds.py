@@ -1,0 +1,286 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crbestim import cramer_rao_bound, fisher_information
+
+
+def random_jacobian(rng, shape, kind="complex"):
+    jacobian = rng.standard_normal(shape)
+    return jacobian + 1j * rng.standard_normal(shape) if kind == "complex" else jacobian
+
+
+def inverse_diagonal(jacobian, noise_std=1.0):
+    fisher = np.real(np.swapaxes(jacobian.conj(), -1, -2) @ jacobian) / noise_std**2
+    return np.diagonal(np.linalg.inv(fisher), axis1=-2, axis2=-1)
+
+
+both_kinds = pytest.mark.parametrize("kind", ["real", "complex"])
+
+
+@st.composite
+def jacobians(draw, min_rows=1):
+    """Jacobians of any size, kind and scale of columns; some of them singular."""
+    n_columns = draw(st.integers(1, 6))
+    n_rows = draw(st.integers(max(1, min_rows), 30))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    jacobian = random_jacobian(rng, (n_rows, n_columns), draw(st.sampled_from(["real", "complex"])))
+    exponents = draw(st.lists(st.integers(-6, 6), min_size=n_columns, max_size=n_columns))
+    jacobian = jacobian * 10.0 ** np.array(exponents)
+    if draw(st.booleans()):
+        jacobian[:, draw(st.integers(0, n_columns - 1))] = 0
+    if draw(st.booleans()):
+        jacobian[:, -1] = 2 * jacobian[:, 0]
+    return jacobian
+
+
+# --- Fisher information ---------------------------------------------------------------------------
+
+
+@both_kinds
+def test_fisher_information_of_a_small_example(kind):
+    jacobian = np.array([[1.0, 2.0], [0.0, 1.0]])
+    expected = np.array([[1.0, 2.0], [2.0, 5.0]])
+    if kind == "complex":
+        jacobian, expected = jacobian * np.array([1, 1j]), np.array([[1.0, 0.0], [0.0, 5.0]])
+    np.testing.assert_allclose(fisher_information(jacobian), expected)
+    np.testing.assert_allclose(fisher_information(jacobian, noise_std=0.5), 4 * expected)
+
+
+@given(jacobians())
+def test_fisher_information_is_symmetric_and_positive_semi_definite(jacobian):
+    fisher = fisher_information(jacobian)
+    assert fisher.dtype == np.float64
+    np.testing.assert_allclose(fisher, fisher.T, rtol=1e-12)
+    size = np.sqrt(np.diagonal(fisher))
+    scaled = fisher / np.where(size == 0, 1, np.outer(size, size))
+    assert np.linalg.eigvalsh(scaled).min() > -1e-12
+
+
+@given(jacobians(), st.floats(0, 2 * np.pi))
+def test_fisher_information_does_not_depend_on_the_phase_of_m0(jacobian, phase):
+    fisher = fisher_information(jacobian)
+    size = np.sqrt(np.diagonal(fisher))
+    rotated = fisher_information(np.exp(1j * phase) * jacobian)
+    assert (np.abs(rotated - fisher) <= 1e-12 * np.outer(size, size)).all()
+
+
+# --- the bound where F has an inverse -------------------------------------------------------------
+
+
+@both_kinds
+@pytest.mark.parametrize("shape", [(5, 1), (20, 3), (200, 9), (7, 4, 3), (2, 3, 50, 5)])
+@pytest.mark.parametrize("noise_std", [1.0, 0.02])
+def test_bound_is_the_diagonal_of_the_inverse(kind, shape, noise_std):
+    jacobian = random_jacobian(np.random.default_rng(0), shape, kind)
+    bound = cramer_rao_bound(jacobian, noise_std)
+    assert bound.shape == (*shape[:-2], shape[-1])
+    np.testing.assert_allclose(bound, inverse_diagonal(jacobian, noise_std), rtol=1e-9)
+
+
+def test_square_jacobian():
+    np.testing.assert_allclose(cramer_rao_bound(np.diag([1.0, 2.0, 10.0])), [1, 0.25, 0.01])
+
+
+def test_complex_data_count_twice():
+    """A complex row is as good as two real ones: more unknowns than rows can be told."""
+    jacobian = random_jacobian(np.random.default_rng(0), (3, 6))
+    stacked = np.concatenate([jacobian.real, jacobian.imag])
+    np.testing.assert_allclose(cramer_rao_bound(jacobian), inverse_diagonal(stacked), rtol=1e-8)
+    np.testing.assert_allclose(cramer_rao_bound(jacobian), cramer_rao_bound(stacked), rtol=1e-12)
+
+
+@pytest.mark.parametrize("gap", 10.0 ** -np.arange(1, 12))
+def test_nearly_collinear_columns_keep_their_bound(gap):
+    """Known in closed form up to a condition number whose square no float64 holds."""
+    a, b, c = np.linalg.qr(np.random.default_rng(0).standard_normal((40, 3)))[0].T
+    bound = cramer_rao_bound(np.column_stack([a, a + gap * b, c]))
+    np.testing.assert_allclose(bound, [1 + gap**-2, gap**-2, 1], rtol=1e-4)
+
+
+def test_units_of_parameters_do_not_matter_to_accuracy():
+    rng = np.random.default_rng(0)
+    jacobian = random_jacobian(rng, (50, 5))
+    scale = np.array([1e-12, 1e9, 1.0, 1e-5, 1e15])
+    np.testing.assert_allclose(cramer_rao_bound(jacobian * scale), inverse_diagonal(jacobian) / scale**2, rtol=1e-9)
+
+
+def test_integers_and_single_precision_are_numbers():
+    np.testing.assert_allclose(cramer_rao_bound(np.array([[1, 0], [0, 2], [0, 0]])), [1, 0.25])
+    assert cramer_rao_bound(np.eye(3, dtype=np.float32)).dtype == np.float64
+
+
+def test_input_is_left_alone():
+    jacobian = random_jacobian(np.random.default_rng(0), (6, 3))
+    jacobian[:, 1] = 0
+    copy = jacobian.copy()
+    cramer_rao_bound(jacobian)
+    np.testing.assert_array_equal(jacobian, copy)
+
+
+# --- the bound where it has none ------------------------------------------------------------------
+
+
+@both_kinds
+@pytest.mark.parametrize("n_rows", [12, 3])
+@pytest.mark.parametrize("zero", [(0,), (1,), (3,), (0, 2), (1, 2, 3), (0, 1, 2, 3)])
+def test_zero_column_has_no_bound_and_leaves_the_others(kind, n_rows, zero):
+    jacobian = random_jacobian(np.random.default_rng(0), (n_rows, 4), kind)
+    jacobian[:, zero] = 0
+    bound = cramer_rao_bound(jacobian)
+    rest = np.delete(np.arange(4), zero)
+    assert np.isposinf(bound[list(zero)]).all()
+    np.testing.assert_allclose(bound[rest], inverse_diagonal(jacobian[:, rest]), rtol=1e-6)
+
+
+@both_kinds
+@pytest.mark.parametrize("n_rows", [8, 100])
+@pytest.mark.parametrize("involved", [(0, 1), (2, 4), (1, 3, 4), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5)])
+def test_collinear_columns_have_no_bound_and_leave_the_others(kind, n_rows, involved):
+    rng = np.random.default_rng(n_rows)
+    jacobian = random_jacobian(rng, (n_rows, 6), kind)
+    *others, last = involved
+    jacobian[:, last] = jacobian[:, others] @ rng.uniform(0.5, 2, len(others))
+    jacobian *= 10.0 ** rng.uniform(-4, 4, 6)
+    bound = cramer_rao_bound(jacobian)
+    np.testing.assert_array_equal(np.isposinf(bound), np.isin(np.arange(6), involved))
+    free = np.delete(np.arange(6), involved)
+    without_last = np.delete(jacobian, last, axis=1)
+    expected = inverse_diagonal(without_last / np.linalg.norm(without_last, axis=0))
+    expected = np.insert(expected / np.linalg.norm(without_last, axis=0) ** 2, last, np.inf)
+    np.testing.assert_allclose(bound[free], expected[free], rtol=1e-8)
+
+
+def test_zero_and_collinear_columns_together():
+    jacobian = random_jacobian(np.random.default_rng(0), (20, 5))
+    jacobian[:, 1] = 0
+    jacobian[:, 4] = -3 * jacobian[:, 2]
+    bound = cramer_rao_bound(jacobian)
+    np.testing.assert_array_equal(np.isposinf(bound), [False, True, True, False, True])
+    np.testing.assert_allclose(bound[[0, 3]], inverse_diagonal(jacobian[:, [0, 2, 3]])[[0, 2]], rtol=1e-8)
+
+
+@both_kinds
+def test_fewer_data_than_unknowns(kind):
+    jacobian = random_jacobian(np.random.default_rng(0), (2, 5), kind)
+    assert np.isposinf(cramer_rao_bound(jacobian)).all()
+
+
+def test_fewer_data_than_unknowns_may_still_tell_some():
+    """Row 0 tells parameter 0 alone; row 1 a sum of two."""
+    np.testing.assert_allclose(cramer_rao_bound([[2.0, 0.0, 0.0], [0.0, 1.0, 1.0]]), [0.25, np.inf, np.inf])
+
+
+def test_singular_and_regular_jacobians_in_one_batch():
+    rng = np.random.default_rng(0)
+    jacobian = random_jacobian(rng, (6, 15, 4))
+    jacobian[1, :, 2] = 0
+    jacobian[3, :, 0] = jacobian[3, :, 1]
+    jacobian[4] = 0
+    alone = np.stack([cramer_rao_bound(one) for one in jacobian])
+    np.testing.assert_allclose(cramer_rao_bound(jacobian), alone, rtol=1e-12)
+    np.testing.assert_array_equal(np.isposinf(alone).sum(axis=1), [0, 1, 0, 2, 4, 0])
+
+
+# --- properties -----------------------------------------------------------------------------------
+
+
+def assert_same_bound(bound, expected):
+    np.testing.assert_array_equal(np.isposinf(bound), np.isposinf(expected))
+    np.testing.assert_allclose(bound, expected, rtol=1e-6)
+
+
+@given(jacobians())
+def test_bound_is_positive_and_never_nan(jacobian):
+    bound = cramer_rao_bound(jacobian)
+    assert not np.isnan(bound).any()
+    assert (bound > 0).all()
+
+
+@given(jacobians(min_rows=8), st.floats(0, 2 * np.pi))
+def test_bound_does_not_depend_on_the_phase_of_m0(jacobian, phase):
+    assert_same_bound(cramer_rao_bound(np.exp(1j * phase) * jacobian), cramer_rao_bound(jacobian))
+
+
+@given(jacobians(min_rows=8), st.lists(st.floats(-5, 5), min_size=6, max_size=6))
+def test_bound_follows_a_rescaling_of_the_parameters(jacobian, exponents):
+    """theta_i' = c_i theta_i: the column of J is divided by c_i, the variance multiplied with its square."""
+    scale = 10.0 ** np.array(exponents[: jacobian.shape[1]])
+    assert_same_bound(cramer_rao_bound(jacobian / scale), cramer_rao_bound(jacobian) * scale**2)
+
+
+@given(jacobians(min_rows=8), st.floats(1e-4, 1e4))
+def test_bound_grows_with_the_square_of_the_noise(jacobian, noise_std):
+    assert_same_bound(cramer_rao_bound(jacobian, noise_std), cramer_rao_bound(jacobian) * noise_std**2)
+
+
+@given(jacobians(min_rows=8), st.randoms(use_true_random=False))
+def test_bound_follows_a_permutation_of_the_parameters(jacobian, random):
+    order = list(range(jacobian.shape[1]))
+    random.shuffle(order)
+    assert_same_bound(cramer_rao_bound(jacobian[:, order]), cramer_rao_bound(jacobian)[order])
+
+
+@given(jacobians(min_rows=8))
+def test_a_parameter_less_never_increases_the_bound(jacobian):
+    if jacobian.shape[1] > 1:
+        fewer = cramer_rao_bound(jacobian[:, :-1])
+        assert (fewer <= cramer_rao_bound(jacobian)[:-1] * (1 + 1e-6)).all()
+
+
+@given(jacobians(min_rows=8), st.integers(0, 2**32 - 1))
+def test_more_data_never_increase_the_bound(jacobian, seed):
+    more = random_jacobian(np.random.default_rng(seed), (5, jacobian.shape[1]))
+    more[:, (jacobian == 0).all(axis=0)] = 0
+    more = more * np.linalg.norm(jacobian, axis=0)
+    assert (cramer_rao_bound(np.concatenate([jacobian, more])) <= cramer_rao_bound(jacobian) * (1 + 1e-6)).all()
+
+
+# --- against Monte Carlo --------------------------------------------------------------------------
+
+
+@both_kinds
+def test_least_squares_reaches_the_bound_on_a_linear_problem(kind):
+    """x = J theta + noise: the least-squares estimate is efficient; its variance has standard error s^2 sqrt(2/(N-1))."""
+    rng = np.random.default_rng(0)
+    jacobian = random_jacobian(rng, (12, 4), kind) @ np.diag([1.0, 10.0, 0.1, 3.0])
+    noise_std, n_realizations = 0.3, 20_000
+    truth = np.array([1.0, -2.0, 30.0, 0.0])
+    noise = random_jacobian(rng, (n_realizations, 12), kind) * noise_std
+    x = jacobian @ truth + noise
+    if kind == "complex":
+        x, jacobian_real = np.hstack([x.real, x.imag]), np.concatenate([jacobian.real, jacobian.imag])
+    else:
+        jacobian_real = jacobian
+    estimate = np.linalg.lstsq(jacobian_real, x.T)[0].T
+
+    bound = cramer_rao_bound(jacobian, noise_std)
+    bias = np.abs(estimate.mean(axis=0) - truth) / np.sqrt(bound / n_realizations)
+    deviation = np.abs(estimate.var(axis=0, ddof=1) / bound - 1) / np.sqrt(2 / (n_realizations - 1))
+    assert (bias < 4).all()
+    assert (deviation < 4).all()
+
+
+# --- what is no Jacobian --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", [fisher_information, cramer_rao_bound])
+@pytest.mark.parametrize(
+    ("jacobian", "noise_std", "error", "message"),
+    [
+        (np.ones(3), 1.0, ValueError, "jacobian must have shape"),
+        (np.ones((3, 0)), 1.0, ValueError, "jacobian must have shape"),
+        (np.ones((0, 3)), 1.0, ValueError, "jacobian must have shape"),
+        (np.array([[1.0, np.nan]]), 1.0, ValueError, "jacobian contains NaN or infinity"),
+        (np.array([[1.0, 1j * np.inf]]), 1.0, ValueError, "jacobian contains NaN or infinity"),
+        (np.array([["a", "b"]]), 1.0, TypeError, "jacobian must hold numbers"),
+        (np.eye(3), 0.0, ValueError, "noise_std must be positive"),
+        (np.eye(3), -1.0, ValueError, "noise_std must be positive"),
+        (np.eye(3), np.inf, ValueError, "noise_std must be positive and finite"),
+        (np.eye(3), "1", TypeError, "noise_std must be a number"),
+    ],
+)
+def test_bad_input_is_refused(function, jacobian, noise_std, error, message):
+    with pytest.raises(error, match=message):
+        function(jacobian, noise_std)
