@@ -46,9 +46,9 @@ options = parser.parse_args()
 if options.output is not None:
     options.output.mkdir(parents=True, exist_ok=True)
 
-n_training, n_test, n_realizations = (2_000, 200, 10) if options.fast else (25_000, 2_000, 100)
-n_epochs = 8 if options.fast else 90
-n_nlls, n_nlls_realizations = (4, 2) if options.fast else (60, 10)
+n_training, n_test, n_realizations = (2_000, 200, 10) if options.fast else (40_000, 2_000, 100)
+n_epochs = 8 if options.fast else 75
+n_nlls, n_nlls_realizations = (4, 2) if options.fast else (50, 10)
 
 # %%
 # Simulate
@@ -78,8 +78,9 @@ axes[0].set_title("The pulse sequence")
 # %%
 # Train
 # -----
-# The pipeline compresses signals to 13 coefficients and trains a network on them. ``crb`` finds its way to the network.
-# Amplitude M0 and noise are drawn anew in every training step. Both networks get the same data, noise and epochs.
+# The pipeline compresses signals to 13 coefficients and trains a network on them. ``crb`` finds its way to the
+# network. Amplitude M0 and noise are drawn anew in every training step. Both networks get the same data, noise and
+# epochs.
 
 crb_pipe = Pipeline([SVDCompressor(), CRBWeightedRegressor(max_epochs=n_epochs, random_state=0)])
 crb_pipe.fit(train.X, train.y, crb=train.crb)
@@ -102,10 +103,10 @@ if options.output is not None:
 # %%
 # Judge
 # -----
-# On unseen tissues, at an SNR of 50, many noise realizations of each fingerprint split the loss into bias and variance.
-# All methods see compressed data and are judged by the bound of compressed data; the loss by the bound of the full data
-# stands beside it. Least squares has no training to amortise, so it gets fewer voxels, and the networks are
-# shown on these as well.
+# On unseen tissues, at an SNR of 50, many noise realizations of each fingerprint split the loss into bias and
+# variance. All methods see compressed data and are judged by the bound of compressed data; the loss by the bound of
+# the full data stands beside it. Least squares is slow, so it gets fewer voxels, and the networks are shown on these
+# as well.
 
 basis = crb_pipe[0].basis_
 test = make_fingerprints(model, prior, n_test, basis=basis, random_state=1)

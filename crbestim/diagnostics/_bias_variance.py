@@ -71,8 +71,8 @@ def bias_variance(
         (sqrt(CRB) below a third of the prior's standard deviation). Columns: `bound` (if several are given),
         `target`, `region`; `bias` and `std`, means over the samples, in units of the target; `bias2_over_crb`,
         `variance_over_crb` and their sum `crb_loss`; the standard error over the samples of each of these five,
-        `..._se`; `informative_share`; `n_samples` and `n_realizations`. Samples with an infinite bound are left out.
-        Rows without samples hold NaN.
+        with the suffix ``_se``; `informative_share`; `n_samples` and `n_realizations`. Samples with an infinite
+        bound are left out. Rows without samples hold NaN.
 
     Raises
     ------

@@ -45,8 +45,8 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
     noise : NoiseModel or None, default=NoiseModel()
         Amplitudes and noise of the training. None: X and crb are used as they are.
     network : {"residual", "paper"}, default="residual"
-        `crbestim.nn.ResidualNetwork`, which removes the phase of M0 first and needs a tenth of the paper's
-        time, or `crbestim.nn.PaperNetwork`, the 14 layers of the paper.
+        `crbestim.nn.ResidualNetwork`, which is smaller and removes the phase of M0 first, or
+        `crbestim.nn.PaperNetwork`, the 14 layers of the paper.
     training : {"one-cycle", "paper"}, default="one-cycle"
         "one-cycle": AdamW with a rising and falling learning rate (peak 0.002), gradients clipped to norm 1,
         100 epochs. "paper": Adam, learning rate 0.01 halved every 40 epochs, 400 epochs. Both use batches
@@ -63,7 +63,8 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
     checkpoint : path-like, optional
         File to which the state of the training is written after every epoch. If it exists, `fit` with the same
         data and settings goes on from there, with the result of a training that was never interrupted. The
-        directory must exist.
+        directory must exist, and `random_state` be an int. One file serves one training: not the folds of a
+        cross-validation.
     warm_start : bool, default=False
         Start from the weights of the previous call of `fit` (or of its part before an interruption).
     device : str, default="cpu"
@@ -176,6 +177,10 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         callbacks.append(("early_stop", EarlyStop(self.patience)))
         net = self._build(recipe, seed, X, theta.shape[1], callbacks)
         if previous is not None:
+            if type(previous.module_) is not type(net.module_):
+                raise ValueError(
+                    f"warm_start cannot go on from a {type(previous.module_).__name__} with network={self.network!r}."
+                )
             net.module_.load_state_dict(previous.module_.state_dict())
         if checkpoint is not None:
             checkpoint.resume(net)
@@ -236,8 +241,14 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             check_count(self.patience, "patience")
             if not self.validation_fraction:
                 raise ValueError("patience needs a validation loss: validation_fraction must be positive.")
-        if self.checkpoint is not None and not Path(self.checkpoint).absolute().parent.is_dir():
-            raise ValueError(f"checkpoint: the directory of {self.checkpoint} does not exist.")
+        if self.checkpoint is not None:
+            if not Path(self.checkpoint).absolute().parent.is_dir():
+                raise ValueError(f"checkpoint: the directory of {self.checkpoint} does not exist.")
+            if self.random_state is None or self.warm_start:
+                raise ValueError(
+                    "checkpoint needs an int as random_state, by which the training is known again, and "
+                    f"warm_start=False; got {self.random_state!r}, {self.warm_start}."
+                )
         preset = RECIPES[self.training]
         return Recipe(
             preset.optimizer,
@@ -274,7 +285,8 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             if self.loss == "crb":
                 raise ValueError(
                     "crb must be given for loss='crb': the Cramér-Rao bound of every entry of y, as make_fingerprints "
-                    "and model.crb return it."
+                    "and model.crb return it. In cross-validation pass params={'crb': crb}, with "
+                    "sklearn.set_config(enable_metadata_routing=True)."
                 )
             return X, theta, np.ones_like(theta)
         bound = check_crb(crb, theta.shape)

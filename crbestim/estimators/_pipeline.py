@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn import get_config
 from sklearn import pipeline as sklearn_pipeline
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from ._svd_compressor import SVDCompressor
 
@@ -59,8 +59,16 @@ class Pipeline(sklearn_pipeline.Pipeline):
         -------
         Pipeline
             Itself.
+
+        Raises
+        ------
+        TypeError
+            If `crb` is given and the final step does not take it.
         """
         if crb is not None:
+            final = self.steps[-1][1]
+            if not has_fit_parameter(final, "crb"):
+                raise TypeError(f"crb was given, but the final step, {type(final).__name__}, has no use for it.")
             key = "crb" if get_config()["enable_metadata_routing"] else f"{self.steps[-1][0]}__crb"
             params[key] = crb
         super().fit(X, y, **params)

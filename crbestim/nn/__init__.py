@@ -1,6 +1,15 @@
 """Torch modules: networks and losses."""
 
 from ._losses import CRBLoss, MSELoss
-from ._networks import NETWORKS, PaperNetwork, PhaseAlignment, ResidualNetwork, UnitNorm
+from ._networks import NETWORKS, FingerprintNetwork, PaperNetwork, PhaseAlignment, ResidualNetwork, UnitNorm
 
-__all__ = ["NETWORKS", "CRBLoss", "MSELoss", "PaperNetwork", "PhaseAlignment", "ResidualNetwork", "UnitNorm"]
+__all__ = [
+    "NETWORKS",
+    "CRBLoss",
+    "FingerprintNetwork",
+    "MSELoss",
+    "PaperNetwork",
+    "PhaseAlignment",
+    "ResidualNetwork",
+    "UnitNorm",
+]

@@ -70,12 +70,12 @@ class ResidualNetwork(FingerprintNetwork):
         self.first = nn.Linear(n_inputs, width)
         self.blocks = nn.ModuleList(
             nn.Sequential(
-                nn.LayerNorm(width), nn.ReLU(), nn.Linear(width, width),
-                nn.LayerNorm(width), nn.ReLU(), nn.Linear(width, width),
+                nn.LayerNorm(width), nn.SiLU(), nn.Linear(width, width),
+                nn.LayerNorm(width), nn.SiLU(), nn.Linear(width, width),
             )
             for _ in range(n_blocks)
         )  # fmt: skip
-        self.last = nn.Sequential(nn.LayerNorm(width), nn.ReLU(), nn.Linear(width, n_outputs))
+        self.last = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), nn.Linear(width, n_outputs))
 
     def calibrate(self, x: Tensor) -> None:
         """Take mean and standard deviation of the normalised input from noisy training data."""

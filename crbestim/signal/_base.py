@@ -69,9 +69,9 @@ class Parameter:
 class SignalModel(ABC):
     r"""A deterministic signal :math:`s(\theta)` for :math:`M_0 = 1`, and its derivatives.
 
-    A model learns nothing: it is immutable, and estimators take it as a constructor argument. To bring your
-    own, subclass and define `parameters`, `n_timepoints`, `_signal` and `_jacobian`; the arguments of the
-    latter two are checked before.
+    A model learns nothing, and estimators take it as a constructor argument and share it: make it immutable, such
+    as a frozen dataclass. To bring your own, subclass and define `parameters`, `n_timepoints`, `_signal` and
+    `_jacobian`; the arguments of the latter two are checked before.
 
     Attributes
     ----------

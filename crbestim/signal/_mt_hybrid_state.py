@@ -63,9 +63,8 @@ class MTHybridStateModel(SignalModel):
 
     Notes
     -----
-    The hybrid state is an approximation: against a hard-pulse Bloch-McConnell simulation of a published pattern
-    its relative error is 2 % on resonance and grows to 25 % near the stop bands,
-    :math:`|B_0| T_R = 0.85 \pi`.
+    The hybrid state is an approximation for flip angles that change slowly. It is best on resonance and degrades
+    towards the stop bands, :math:`|B_0| T_R = \pi`, and for B1 far from 1.
 
     The signal is even in B0 and changes sign under :math:`B_0 \to 2\pi/T_R - B_0`, which M0 absorbs. Only the
     fold of B0 into :math:`[0, \pi/T_R]` is identifiable; `target_values` returns it.

@@ -2,8 +2,8 @@
 
 The magnetisation y = (r, z) holds the length of the free pool's vector and the semi-solid pool's longitudinal
 component. Half a repetition time is an affine map y -> E y + u; a pulse multiplies z. Rows of theta are m0s,
-T1, T2f, Rx, T2s, B0, B1; the maps depend on the first two pools' constants and on the polar angle v alone, so
-their derivatives are taken along five directions: m0s, T1, T2f, Rx, v.
+T1, T2f, Rx, T2s, B0, B1; the maps depend on m0s, T1, T2f, Rx and the polar angle v alone, so their derivatives are
+taken along these five directions.
 """
 
 from __future__ import annotations

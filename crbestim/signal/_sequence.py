@@ -11,9 +11,8 @@ from scipy.interpolate import PchipInterpolator
 
 from .._validation import FloatArray, check_finite, check_positive
 
-# The built-in pattern, at evenly spaced phases of the cycle [rad, s]. An evolution strategy found it by lowering the
-# mean log bound of m0s, T1 and T2f (weights 0.6, 0.2, 0.2) over the paper's prior, within an RF power of 2.81e5
-# rad^2/s^2 and an amplitude of 2 pi 1000 rad/s.
+# The built-in pattern, at evenly spaced phases of the cycle [rad, s]: smooth, with useful bounds of m0s, T1 and T2f
+# over the paper's prior, RF power below 2.81e5 rad^2/s^2 and an amplitude below 2 pi 1000 rad/s.
 _FLIP_ANGLE_KNOTS = (
     0.990, 0.014, 1.052, 0.230, 0.234, 0.632, 0.010, 0.002, 2.506, 0.234,
     0.575, 0.038, 0.005, 0.108, 0.004, 0.006, 0.009, 0.004, 0.941, 0.136,
