@@ -42,7 +42,12 @@ def is_complex(array: ArrayLike) -> bool:
 
 
 def check_matrix(
-    array: ArrayLike, name: str, *, kind: str = "real", n_columns: int | None = None
+    array: ArrayLike,
+    name: str,
+    *,
+    kind: str = "real",
+    n_columns: int | None = None,
+    column_names: Sequence[str] | None = None,
 ) -> FloatArray | ComplexArray:
     """Return a finite, non-empty 2-D array of float64 or complex128 (single precision is kept).
 
@@ -67,10 +72,7 @@ def check_matrix(
     values = _numeric_array(array, name)
     if values.dtype.kind == "c":
         if kind == "real":
-            raise TypeError(
-                f"{name} must be real, but is complex ({values.dtype}). Complex data belong before the "
-                "SVDCompressor; stacked real data [Re | Im] behind it."
-            )
+            raise TypeError(f"{name} must be real, but is complex ({values.dtype}).")
     elif kind == "complex":
         raise TypeError(f"{name} must be complex, but is real ({values.dtype}).")
     if values.ndim != 2:
@@ -79,11 +81,11 @@ def check_matrix(
         raise ValueError(f"{name} is empty: shape {values.shape}.")
     if n_columns is not None and values.shape[1] != n_columns:
         raise ValueError(f"{name} must have {n_columns} columns; got {values.shape[1]}, shape {values.shape}.")
-    check_finite(values, name)
+    check_finite(values, name, column_names)
     return values
 
 
-def check_finite(values: NDArray, name: str) -> None:
+def check_finite(values: NDArray, name: str, column_names: Sequence[str] | None = None) -> None:
     """Raise ValueError if a value is NaN or infinite; the message tells the first bad row."""
     # A sum is finite only if all its terms are: no mask of the array's size in the usual case.
     with np.errstate(over="ignore", invalid="ignore"):
@@ -91,8 +93,10 @@ def check_finite(values: NDArray, name: str) -> None:
             return
     finite = np.isfinite(values)
     if not finite.all():
-        row = int(np.argwhere(~finite)[0][0])
-        raise ValueError(f"{name} contains NaN or infinity, first in row {row}; every value must be finite.")
+        index = np.argwhere(~finite)[0]
+        row = int(index[0])
+        where = f"row {row}" if column_names is None else f"{column_names[index[1]]} in row {row}"
+        raise ValueError(f"{name} contains NaN or infinity, first in {where}; every value must be finite.")
 
 
 def check_targets(y: ArrayLike, n_samples: int | None = None, name: str = "y") -> FloatArray:
@@ -156,7 +160,10 @@ def check_basis(basis: ArrayLike, n_timepoints: int | None = None) -> NDArray:
 
 def check_names(names: str | Sequence[str], allowed: Sequence[str], name: str) -> tuple[str, ...]:
     """Return names as a tuple, each of them allowed and none twice."""
-    chosen = (names,) if isinstance(names, str) else tuple(names)
+    try:
+        chosen = (names,) if isinstance(names, str) else tuple(names)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a name or a sequence of names; got {type(names).__name__}.") from error
     unknown = [item for item in chosen if item not in allowed]
     if unknown:
         raise ValueError(f"{name} contains {unknown}; expected names out of {list(allowed)}.")
@@ -184,7 +191,10 @@ def check_count(value: int, name: str, minimum: int = 1) -> int:
 
 
 def _numeric_array(array: ArrayLike, name: str) -> NDArray:
-    values = array.to_numpy() if isinstance(array, (pd.DataFrame, pd.Series)) else np.asarray(array)
+    try:
+        values = array.to_numpy() if isinstance(array, (pd.DataFrame, pd.Series)) else np.asarray(array)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a regular array: {error}") from error
     if values.dtype.kind in "biu":
         return values.astype(np.float64)
     if values.dtype.kind == "O":

@@ -84,8 +84,9 @@ def cramer_rao_bound(jacobian: ArrayLike, noise_std: float = 1.0) -> FloatArray:
     norm = np.linalg.norm(flat, axis=-2)
     blind = norm == 0
     scaled = flat / np.where(blind, 1.0, norm)[:, None, :]
-    upper = _triangular_factor(scaled)
-    upper[:, np.arange(n_parameters), np.arange(n_parameters)] += blind
+    # A row of its own for each zero column: it is then orthogonal to all others, and has no part in their bound.
+    rows = blind[:, :, None] * np.eye(n_parameters)
+    upper = np.asarray(np.linalg.qr(np.concatenate([scaled, rows], axis=1), mode="r"))
     variance = _inverse_row_norms(upper, n_rows=flat.shape[-2])
     with np.errstate(divide="ignore", over="ignore"):
         bound = variance * (noise_std / norm) ** 2
@@ -103,14 +104,6 @@ def _as_real(jacobian: ArrayLike) -> FloatArray:
     if values.dtype.kind == "c":
         values = np.concatenate([values.real, values.imag], axis=-2)
     return values.astype(np.float64, copy=False)
-
-
-def _triangular_factor(matrices: FloatArray) -> FloatArray:
-    n_rows, n_columns = matrices.shape[-2:]
-    upper: NDArray = np.asarray(np.linalg.qr(matrices, mode="r"))
-    if n_rows < n_columns:  # fewer data than unknowns: zero rows make the deficit explicit
-        upper = np.concatenate([upper, np.zeros((len(upper), n_columns - n_rows, n_columns))], axis=1)
-    return upper
 
 
 def _inverse_row_norms(upper: FloatArray, n_rows: int) -> FloatArray:

@@ -99,7 +99,7 @@ class NoiseModel:
         """
         if X.dtype.kind != "c":
             noisy = self.add_to(unstack_complex(X), rng, magnitude)
-            return stack_complex(noisy).astype(X.dtype, copy=False)
+            return stack_complex(noisy).astype(X.dtype if X.dtype.kind == "f" else np.float64, copy=False)
         if magnitude is None:
             magnitude = self.draw_magnitude(len(X), rng)
         real = np.dtype(X.real.dtype)

@@ -54,7 +54,8 @@ def test_fisher_information_is_symmetric_and_positive_semi_definite(jacobian):
     assert fisher.dtype == np.float64
     np.testing.assert_allclose(fisher, fisher.T, rtol=1e-12)
     size = np.sqrt(np.diagonal(fisher))
-    scaled = fisher / np.where(size == 0, 1, np.outer(size, size))
+    size[size == 0] = 1
+    scaled = fisher / np.outer(size, size)
     assert np.linalg.eigvalsh(scaled).min() > -1e-12
 
 
@@ -242,7 +243,7 @@ def test_more_data_never_increase_the_bound(jacobian, seed):
 
 @both_kinds
 def test_least_squares_reaches_the_bound_on_a_linear_problem(kind):
-    """x = J theta + noise: the least-squares estimate is efficient; its variance has standard error s^2 sqrt(2/(N-1))."""
+    """x = J theta + noise: least squares is efficient; a sample variance has a relative error of sqrt(2 / (N - 1))."""
     rng = np.random.default_rng(0)
     jacobian = random_jacobian(rng, (12, 4), kind) @ np.diag([1.0, 10.0, 0.1, 3.0])
     noise_std, n_realizations = 0.3, 20_000

@@ -104,6 +104,8 @@ def make_fingerprints(
     check_count(memory_limit, "memory_limit")
     if theta is None:
         prior = default_prior(model) if prior is None else prior
+        if not isinstance(prior, Prior):
+            raise TypeError(f"prior must be a Prior; got {type(prior).__name__}.")
         if set(prior.names) != set(model.parameter_names):
             raise ValueError(
                 f"prior must have the model's parameters {list(model.parameter_names)}; got {list(prior.names)}."

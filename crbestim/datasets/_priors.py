@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from .._validation import FloatArray, check_count
+from .._validation import FloatArray, check_count, check_positive
 
 Distribution = Any  # a frozen scipy.stats distribution
 Conditional = Callable[[pd.DataFrame], Distribution]
@@ -43,6 +43,8 @@ class Prior:
     """
 
     def __init__(self, distributions: Mapping[str, Distribution | Conditional]) -> None:
+        if not isinstance(distributions, Mapping):
+            raise TypeError(f"distributions must be a mapping of names; got {type(distributions).__name__}.")
         if not distributions:
             raise ValueError("distributions must name at least one parameter; got none.")
         for name, distribution in distributions.items():
@@ -168,7 +170,7 @@ def paper_prior(repetition_time: float = 3.5e-3) -> Prior:
     -------
     Prior
     """
-    limit = 2 * np.pi / repetition_time
+    limit = 2 * np.pi / check_positive(repetition_time, "repetition_time")
     return Prior(
         {
             "m0s": truncated_normal(0.12, 0.08, 0.0, np.nextafter(1.0, 0.0)),
@@ -200,7 +202,7 @@ def truncated_normal(mean: float, std: float, low: float | FloatArray, high: flo
 
 
 def _t2f_given_t1(theta: pd.DataFrame) -> Distribution:
-    return truncated_normal(0.1, 0.2, 0.005, theta["T1"].to_numpy())
+    return truncated_normal(0.1, 0.2, 0.005, theta["T1"].to_numpy() * (1 - 1e-15))
 
 
 def _given(distribution: Distribution | Conditional, theta: pd.DataFrame) -> Distribution:

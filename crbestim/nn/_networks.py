@@ -53,7 +53,7 @@ class ResidualNetwork(FingerprintNetwork):
     ----------
     n_inputs, n_outputs : int
         Number of columns of input and output; `n_inputs` is even.
-    width : int, default=192
+    width : int, default=128
         Units of each hidden layer.
     n_blocks : int, default=3
         Number of residual blocks, of two layers each.
@@ -62,7 +62,7 @@ class ResidualNetwork(FingerprintNetwork):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, n_inputs: int, n_outputs: int, width: int = 192, n_blocks: int = 3) -> None:
+    def __init__(self, n_inputs: int, n_outputs: int, width: int = 128, n_blocks: int = 3) -> None:
         super().__init__()
         self.normalize = nn.Sequential(UnitNorm(), PhaseAlignment())
         self.register_buffer("mean", torch.zeros(n_inputs))

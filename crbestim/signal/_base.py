@@ -104,11 +104,12 @@ class SignalModel(ABC):
         """Return both; override where they share work."""
         return self._signal(theta), self._jacobian(theta)
 
-    def _regular_point(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _regular_point(self, theta: FloatArray, known: Sequence[str] = ()) -> tuple[FloatArray, FloatArray]:
         """Return where the bound is evaluated, (n, P), and a factor on each parameter's bound, (n, P).
 
         Override for a model with points where a parameter vanishes from the signal: the bound there is the
-        limit, which a nearby regular point gives; the vanishing parameter's own bound grows to inf.
+        limit, which a nearby regular point gives; the vanishing parameter's own bound grows to inf. How fast can
+        depend on the parameters that are known.
         """
         return theta, np.ones_like(theta)
 
@@ -222,7 +223,9 @@ class SignalModel(ABC):
             if sorted(map(str, columns)) != sorted(names):
                 raise ValueError(f"theta must have the columns {list(names)} in any order; got {columns}.")
             theta = theta[list(names)]
-        values = np.ascontiguousarray(check_matrix(theta, "theta", n_columns=len(names)), dtype=np.float64)
+        values = np.ascontiguousarray(
+            check_matrix(theta, "theta", n_columns=len(names), column_names=names), dtype=np.float64
+        )
         for column, parameter in zip(values.T, self.parameters, strict=True):
             inside = parameter.contains(column)
             if not inside.all():
@@ -298,7 +301,7 @@ class SignalModel(ABC):
         step = max(1, chunk_bytes // sample_bytes)
         for start in range(0, len(theta), step):
             chunk = slice(start, start + step)
-            where, factor = self._regular_point(theta[chunk])
+            where, factor = self._regular_point(theta[chunk], fixed)
             signal, jacobian = self._signal_and_jacobian(where)
             bounds = []
             for basis in checked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import get_args
 
@@ -119,6 +120,9 @@ class MTHybridStateModel(SignalModel):
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable; make a new one instead of setting {name!r}.")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable; {name!r} cannot be deleted.")
+
     def __repr__(self) -> str:
         return f"MTHybridStateModel({self.sequence!r}, {self.lineshape!r}, {self.saturation!r})"
 
@@ -160,12 +164,13 @@ class MTHybridStateModel(SignalModel):
         rest = np.mod(b0, period)
         return np.minimum(rest, period - rest)
 
-    def _regular_point(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _regular_point(self, theta: FloatArray, known: Sequence[str] = ()) -> tuple[FloatArray, FloatArray]:
         """Move off the points where a parameter vanishes from the signal.
 
-        The derivative by B0 is proportional to B0 near 0, those by Rx and T2s to m0s near 0, those by m0s (but
-        for a part that M0 absorbs) and T2s to Rx near 0: the bound of each grows as the inverse square. At the
-        stop bands and at B1 = 0 the signal itself vanishes, and every bound with it is inf.
+        The derivative by B0 is proportional to B0 near 0, those by Rx and T2s to m0s near 0, that by T2s to Rx near
+        0: the bound of each grows as the inverse square. To first order in Rx the signal tells but the product
+        Rx m0s (M0 absorbs the rest of m0s), and only the second order tells the two apart, unless one is known. At
+        the stop bands and at B1 = 0 the signal itself vanishes, and every bound with it is inf.
         """
         band = np.pi / self.sequence.repetition_time
         where = theta.copy()
@@ -180,7 +185,11 @@ class MTHybridStateModel(SignalModel):
             )
         factor[:, 5] *= by_b0
         factor[:, [3, 4]] *= by_m0s[:, None]
-        factor[:, [0, 4]] *= by_rx[:, None]
+        factor[:, 4] *= by_rx
+        with np.errstate(over="ignore"):
+            factor[:, 0] *= by_rx if "Rx" in known else by_rx**2
+        if "m0s" not in known:
+            factor[:, 3] *= by_rx
         silent = (band - b0 < _NO_SIGNAL * band) | (theta[:, 6] < _NO_SIGNAL)
         where[silent, 5] = np.minimum(where[silent, 5], (1 - _NO_SIGNAL) * band)
         where[silent, 6] = np.maximum(where[silent, 6], _NO_SIGNAL)

@@ -69,11 +69,12 @@ class PulseSequence:
             )
         if pulse_duration.min() <= 0:
             raise ValueError(f"pulse_duration must be positive (s); got {pulse_duration.min():g}.")
-        if pulse_duration.max() > repetition_time:
-            raise ValueError(
-                f"pulse_duration must not exceed repetition_time = {repetition_time:g} s; "
-                f"got {pulse_duration.max():g} s."
-            )
+        for name, longest in (("pulse_duration", pulse_duration.max()), ("inversion_duration", inversion_duration)):
+            if longest > repetition_time:
+                raise ValueError(
+                    f"{name} must not exceed repetition_time = {repetition_time:g} s; got {longest:g} s. "
+                    "All times are in seconds."
+                )
         for name, value in (
             ("flip_angle", flip_angle),
             ("pulse_duration", pulse_duration),
@@ -105,7 +106,10 @@ class PulseSequence:
         ValueError
             If a column is missing or the values are no valid sequence.
         """
-        table = pd.read_csv(path, comment="#", skipinitialspace=True)
+        try:
+            table = pd.read_csv(path, comment="#", skipinitialspace=True)
+        except pd.errors.EmptyDataError as error:
+            raise ValueError(f"path: {path} is empty.") from error
         missing = {"flip_angle", "pulse_duration"} - set(table.columns)
         if missing:
             raise ValueError(
@@ -148,6 +152,9 @@ class PulseSequence:
         """Amplitude of each pulse, gamma B1 = alpha / tau, in rad/s, shape (T,)."""
         return self.flip_angle / self.pulse_duration
 
+    def __reduce__(self) -> tuple[type[PulseSequence], tuple[FloatArray, FloatArray, float, float]]:
+        return type(self), (self.flip_angle, self.pulse_duration, self.repetition_time, self.inversion_duration)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PulseSequence):
             return NotImplemented
@@ -173,6 +180,8 @@ class PulseSequence:
 
 def _vector(values: FloatArray, name: str) -> FloatArray:
     try:
+        if np.iscomplexobj(values):
+            raise TypeError("they are complex")
         array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be a sequence of real numbers: {error}.") from error

@@ -341,6 +341,8 @@ def _with_nan(values):
         ({"validation_fraction": 1.0}, {}, "validation_fraction must lie in"),
         ({"patience": 2, "validation_fraction": 0.0}, {}, "patience needs a validation loss"),
         ({"checkpoint": "/no/such/directory/state.pt"}, {}, "checkpoint: the directory"),
+        ({"checkpoint": "state.pt", "random_state": None}, {}, "checkpoint needs an int as random_state"),
+        ({"checkpoint": "state.pt", "warm_start": True}, {}, "checkpoint needs .* warm_start=False"),
     ],
 )
 def test_bad_input_is_named(data, arguments, change, message):

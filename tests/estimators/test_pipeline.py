@@ -63,6 +63,19 @@ def test_the_bound_reaches_the_network(data):
     assert not np.array_equal(first.predict(data.X), other.predict(data.X))
 
 
+def test_any_parameters_can_be_targets(short_model):
+    data = make_fingerprints(short_model, n_samples=200, targets=("B1", "B0"), random_state=0, progress=False)
+    quiet = CRBWeightedRegressor("mse", noise=NoiseModel.at_snr(1e4), max_epochs=60, verbose=0, random_state=0)
+    scale = data.y.std(axis=0)
+    pipe = Pipeline([SVDCompressor(), quiet]).fit(data.X, data.y / scale)
+    error = ((pipe.predict(data.X) - data.y / scale) ** 2).mean(axis=0)
+    assert (error < 0.5).all()
+    assert (data.y[:, 1] >= 0).all()
+    assert np.isfinite(
+        Pipeline([SVDCompressor(), regressor()]).fit(data.X, data.y, crb=data.crb).predict(data.X)
+    ).all()
+
+
 def test_make_pipeline_of_scikit_learn_works_with_routing(data):
     with sklearn.config_context(enable_metadata_routing=True):
         pipe = make_pipeline(SVDCompressor(), regressor()).fit(data.X, data.y, crb=data.crb)

@@ -1,5 +1,7 @@
 """What `SignalModel` gives to a model that brings nothing but its signal and its derivatives."""
 
+from types import MappingProxyType
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,7 +33,7 @@ class Decay(SignalModel):
 
 
 class RealDecay(Decay):
-    """exp(-t / T2): real, of one parameter, with a time-reversed target."""
+    """exp(-t / T2): real, of one parameter."""
 
     parameters = Decay.parameters[:1]
     default_targets = ("T2",)
@@ -48,7 +50,7 @@ class Pair(SignalModel):
 
     parameters = (Parameter("a", "a", "1", (0.0, 1.0)), Parameter("b", "b", "1", (0.0, 1.0)))
     default_targets = ("b",)
-    not_above = {"a": "b"}
+    not_above = MappingProxyType({"a": "b"})
     n_timepoints = 3
 
     def _signal(self, theta):

@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 from scipy.spatial.transform import Rotation
 from sklearn.base import clone
 
-from crbestim import MTHybridStateModel, PulseSequence
+from crbestim import MTHybridStateModel, PulseSequence, cramer_rao_bound
 from crbestim.signal._saturation import LINESHAPES
 
 NAMES = ("m0s", "T1", "T2f", "Rx", "T2s", "B0", "B1")
@@ -330,6 +330,36 @@ def test_bound_is_continuous_where_the_limit_takes_over(model, name, inside, out
     targets = [other for other in NAMES if other not in known]
     bounds = [model.crb(tissue(**{name: value * unit}), targets, known=known)[0] for value in (inside, outside)]
     np.testing.assert_allclose(*bounds, rtol=2e-2)
+
+
+def plain_bound(model, theta):
+    """Of all parameters and M0, from the Jacobian as it is at theta."""
+    signal = model.signal(theta)[..., None]
+    return cramer_rao_bound(np.concatenate([model.jacobian(theta), signal, 1j * signal], axis=2))[:, :7]
+
+
+@pytest.mark.parametrize(
+    ("name", "near", "blind"), [("B0", 5e-4 * BAND, ["B0"]), ("m0s", 5e-5, ["Rx", "T2s"]), ("Rx", 1.0, [])]
+)
+def test_limit_is_that_of_the_plain_bound(model, name, near, blind):
+    """Closer than this to a vanishing point, the bound of what is still told does not change any more."""
+    told = [column(other) for other in NAMES if other not in blind]
+    at = model.crb(tissue(**{name: 0.0 if blind else near}), NAMES)
+    np.testing.assert_allclose(at[:, told], plain_bound(model, tissue(**{name: near}))[:, told], rtol=2e-3)
+
+
+@pytest.mark.parametrize(("name", "far"), [("B0", 2e-3 * BAND), ("m0s", 2e-4), ("Rx", 2e-2)])
+@pytest.mark.parametrize("known", [(), ("m0s",), ("Rx",)])
+def test_bound_grows_by_one_law_near_and_at_the_limit(model, name, far, known):
+    """Twice as close to the vanishing point, each bound grows as much inside of that distance as outside."""
+    targets = [other for other in NAMES if other not in known]
+    growth = []
+    for distance in (far, 0.1 * far):
+        closer, further = model.crb(
+            np.concatenate([tissue(**{name: distance}), tissue(**{name: 2 * distance})]), targets, known=known
+        )
+        growth.append(closer / further)
+    np.testing.assert_allclose(*growth, rtol=5e-2)
 
 
 @pytest.mark.parametrize("b0", [BAND, -BAND, 3 * BAND])

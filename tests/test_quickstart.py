@@ -1,0 +1,43 @@
+"""The quickstart on a user's own sequence, as the README tells."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+SCRIPT = Path(__file__).parents[1] / "examples" / "plot_01_quickstart.py"
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, SCRIPT, "--fast", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "MPLBACKEND": "Agg"},
+    )
+
+
+def test_own_sequence(short_sequence, tmp_path):
+    path, output = tmp_path / "pattern.csv", tmp_path / "results"
+    columns = {"flip_angle": short_sequence.flip_angle, "pulse_duration": short_sequence.pulse_duration}
+    pd.DataFrame(columns).to_csv(path, index=False)
+    done = run("--sequence", path, "--inversion-duration", "4e-4", "--output", output)
+    assert done.returncode == 0, done.stderr
+    for method in ("CRB network", "MSE network", "NLLS"):
+        assert method in done.stdout
+    assert sorted(file.name for file in output.iterdir()) == ["estimates.png", "quickstart.csv", "training.png"]
+    table = pd.read_csv(output / "quickstart.csv")
+    assert set(table["target"]) == {"m0s", "T1", "T2f"}
+    judged = table[table["region"] == "all"]
+    assert judged[["bias2_over_crb", "variance_over_crb", "crb_loss", "crb_loss_full"]].notna().all(axis=None)
+
+
+def test_a_file_without_the_columns_ends_with_a_clear_message(tmp_path):
+    path = tmp_path / "pattern.csv"
+    path.write_text("angle,duration\n1,2\n")
+    done = run("--sequence", path)
+    assert done.returncode != 0
+    assert "must have the columns flip_angle (rad) and pulse_duration (s)" in done.stderr
