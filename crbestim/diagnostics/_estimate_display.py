@@ -91,9 +91,11 @@ class EstimateDisplay:
         name: str | None = None,
         limits: tuple[float, float] | None = None,
         color: Any = None,
-        max_bars: int = 60,
+        max_bars: int = 40,
     ) -> EstimateDisplay:
-        """Draw all estimates as points, and bars of +- sqrt(CRB) about the truth for some of them.
+        """Draw all estimates as points, some of them with error bars of +- sqrt(CRB).
+
+        Of an efficient unbiased estimator, two thirds of the bars cross the line of the truth.
 
         Parameters
         ----------
@@ -102,10 +104,10 @@ class EstimateDisplay:
         name : str, optional
             Title.
         limits : tuple of float, optional
-            Range of both axes; by default that of the truth. Estimates beyond it are counted in the figure.
+            Range of both axes; by default that of the truth. Points beyond it are counted in the figure.
         color : matplotlib color, optional
-            Of the points.
-        max_bars : int, default=60
+            Of the error bars and their points.
+        max_bars : int, default=40
             Number of error bars, evenly spread over the truth.
 
         Returns
@@ -118,17 +120,17 @@ class EstimateDisplay:
         if ax is None:
             _, ax = plt.subplots(figsize=(4, 4), layout="constrained")
         low, high = limits or (float(self.truth.min()), float(self.truth.max()))
-        ax.plot([low, high], [low, high], color="0.3", linewidth=1, zorder=1)
-        shown = np.flatnonzero((self.truth >= low) & (self.truth <= high) & np.isfinite(self.crb))
+        inside = (self.truth >= low) & (self.truth <= high) & (self.estimate >= low) & (self.estimate <= high)
+        shown = np.flatnonzero(inside & np.isfinite(self.crb))
         order = shown[np.argsort(self.truth[shown])]
-        picked = order[np.linspace(0, len(order) - 1, min(max_bars, len(order))).astype(int)] if len(order) else order
-        ax.errorbar(
-            self.truth[picked], self.truth[picked], yerr=np.sqrt(self.crb[picked]), fmt="none",
-            ecolor="0.6", elinewidth=1, zorder=2, label=r"truth $\pm\sqrt{\mathrm{CRB}}$",
-        )  # fmt: skip
+        picked = order[np.linspace(0, len(order) - 1, min(max_bars, len(order))).astype(int)]
         ax.scatter(
-            self.truth, self.estimate, s=6, alpha=0.5, color=color, linewidths=0, zorder=3, label="estimate",
-            rasterized=True,
+            self.truth, self.estimate, s=5, color="0.75", linewidths=0, zorder=1, label="estimate", rasterized=True
+        )
+        ax.plot([low, high], [low, high], color="0.2", linewidth=1, zorder=2, label="truth")
+        ax.errorbar(
+            self.truth[picked], self.estimate[picked], yerr=np.sqrt(self.crb[picked]), fmt="o", color=color,
+            markersize=3, elinewidth=1, zorder=3, label=r"estimate $\pm\sqrt{\mathrm{CRB}}$",
         )  # fmt: skip
         outside = int(
             ((self.estimate < low) | (self.estimate > high) | (self.truth < low) | (self.truth > high)).sum()

@@ -311,6 +311,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             module,
             criterion,
             optimizer=recipe.optimizer,
+            optimizer__fused=True,
             lr=recipe.learning_rate,
             max_epochs=recipe.max_epochs,
             train_split=holdout,

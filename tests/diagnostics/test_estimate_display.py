@@ -31,6 +31,8 @@ def test_points_and_bars_are_the_data(estimates):
     bars = next(p.get_segments() for p in points if hasattr(p, "get_segments"))
     assert len(bars) == 20
     np.testing.assert_allclose([bar[1, 1] - bar[0, 1] for bar in bars], 0.2)
+    centres = [(bar[0, 0], (bar[0, 1] + bar[1, 1]) / 2) for bar in bars]
+    assert np.abs(np.array(centres)[:, None] - offsets).sum(axis=2).min(axis=1).max() < 1e-12
     assert display.ax_.get_xlabel() == "true T [s]"
     assert display.ax_.get_ylabel() == "estimated T [s]"
     assert display.ax_.get_title() == "title"
@@ -44,7 +46,7 @@ def test_points_outside_are_counted_and_infinite_bounds_have_no_bar(estimates):
     outside = ((truth > 0.5) | (estimate > 0.5) | (estimate < 0)).sum()
     assert display.ax_.texts[0].get_text() == f"{outside} of 200 outside"
     bars = next(p.get_segments() for p in display.ax_.collections if hasattr(p, "get_segments"))
-    assert 0 < len(bars) == (truth[150:] <= 0.5).sum()
+    assert 0 < len(bars) == ((truth <= 0.5) & (estimate <= 0.5) & (estimate >= 0))[150:].sum()
 
 
 def test_one_of_several_targets(estimates):
