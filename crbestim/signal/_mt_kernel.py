@@ -123,8 +123,11 @@ def _hyperbolic(square):
 
 
 @_compiled
-def _half_step(parameters, sin_v, cos_v, duration):
-    """Map of half a repetition time: E11, E12, E21, E22, u1, u2."""
+def _propagator(parameters, sin_v, cos_v, duration):
+    """Closed-form exponential of half a repetition time and the fixed point that it leads to.
+
+    With dr/dt = -a r + b z + ... and dz/dt = c r - d z + ..., E = decay (cosh I + sinhc K), K = [[k, .], [., -k]].
+    """
     m0s, rx = parameters[_M0S], parameters[_RX]
     r1, r2f = 1 / parameters[_T1], 1 / parameters[_T2F]
     m0f = 1 - m0s
@@ -133,15 +136,24 @@ def _half_step(parameters, sin_v, cos_v, duration):
     c = rx * m0s * cos_v
     d = r1 + rx * m0f
     k = duration * (d - a) / 2
-    cosh, sinhc, _ = _hyperbolic(k**2 + duration**2 * b * c)
+    cosh, sinhc, slope = _hyperbolic(k**2 + duration**2 * b * c)
     decay = np.exp(-duration * (a + d) / 2)
-    e11 = decay * (cosh + sinhc * k)
-    e22 = decay * (cosh - sinhc * k)
-    e12 = decay * sinhc * duration * b
-    e21 = decay * sinhc * duration * c
+    exponential = (
+        decay * (cosh + sinhc * k),
+        decay * sinhc * duration * b,
+        decay * sinhc * duration * c,
+        decay * (cosh - sinhc * k),
+    )
     determinant = a * d - b * c
     r_inf = cos_v * m0f * r1 * (r1 + rx) / determinant
     z_inf = m0s * r1 * (a + rx * m0f * cos_v**2) / determinant
+    return (a, b, c, d), (k, sinhc, slope, decay), exponential, (determinant, r_inf, z_inf)
+
+
+@_compiled
+def _half_step(parameters, sin_v, cos_v, duration):
+    """Map of half a repetition time: E11, E12, E21, E22, u1, u2."""
+    _, _, (e11, e12, e21, e22), (_, r_inf, z_inf) = _propagator(parameters, sin_v, cos_v, duration)
     return e11, e12, e21, e22, (1 - e11) * r_inf - e12 * z_inf, (1 - e22) * z_inf - e21 * r_inf
 
 
@@ -152,21 +164,11 @@ def _half_step_derivatives(parameters, sin_v, cos_v, duration, out):
     r1, r2f = 1 / parameters[_T1], 1 / parameters[_T2F]
     m0f = 1 - m0s
     cos2, sin2 = cos_v**2, sin_v**2
-    exchange = r1 + rx * m0s
-    a = cos2 * exchange + sin2 * r2f
-    b = rx * m0f * cos_v
-    c = rx * m0s * cos_v
-    d = r1 + rx * m0f
-    k = duration * (d - a) / 2
-    cosh, sinhc, slope = _hyperbolic(k**2 + duration**2 * b * c)
-    decay = np.exp(-duration * (a + d) / 2)
-    e11 = decay * (cosh + sinhc * k)
-    e22 = decay * (cosh - sinhc * k)
-    e12 = decay * sinhc * duration * b
-    e21 = decay * sinhc * duration * c
-    determinant = a * d - b * c
-    r_inf = cos_v * m0f * r1 * (r1 + rx) / determinant
-    z_inf = m0s * r1 * (a + rx * m0f * cos2) / determinant
+    rates, hyperbolic, exponential, fixed_point = _propagator(parameters, sin_v, cos_v, duration)
+    a, b, c, d = rates
+    k, sinhc, slope, decay = hyperbolic
+    e11, e12, e21, e22 = exponential
+    determinant, r_inf, z_inf = fixed_point
     for direction in range(5):
         da = db = dc = dd = dr = dz = 0.0  # dr, dz: derivatives of the numerators of r_inf, z_inf
         if direction == _M0S:
@@ -186,7 +188,7 @@ def _half_step_derivatives(parameters, sin_v, cos_v, duration, out):
             dr = cos_v * m0f * r1
             dz = m0s * r1 * (da + m0f * cos2)
         else:
-            da = 2 * sin_v * cos_v * (r2f - exchange)
+            da = 2 * sin_v * cos_v * (r2f - r1 - rx * m0s)
             db, dc = -rx * m0f * sin_v, -rx * m0s * sin_v
             dr = -sin_v * m0f * r1 * (r1 + rx)
             dz = m0s * r1 * (da - 2 * rx * m0f * cos_v * sin_v)

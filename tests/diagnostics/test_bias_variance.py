@@ -1,0 +1,86 @@
+"""The table of bias and variance, on an estimator whose bias and variance are known."""
+
+import numpy as np
+import pytest
+from amplitudes import SNR, AmplitudeEstimator, T, amplitude_data
+
+from crbestim import bias_variance
+
+
+@pytest.fixture
+def data():
+    return amplitude_data()
+
+
+def table(estimator, data, **kwargs):
+    frame = bias_variance(
+        estimator, *data, snr=SNR, n_realizations=100, random_state=0, progress=False, target_names=["a"], **kwargs
+    )
+    return frame.set_index("region").loc["all"]
+
+
+def test_an_efficient_estimator_has_variance_one_and_no_bias(data):
+    row = table(AmplitudeEstimator(), data)
+    assert row["variance_over_crb"] == pytest.approx(1, abs=4 * row["variance_over_crb_se"])
+    assert row["bias2_over_crb"] == pytest.approx(0, abs=4 * row["bias2_over_crb_se"])
+    assert row["variance_over_crb_se"] == pytest.approx(np.sqrt(2 / 99 / 400), rel=0.2)
+    assert row["crb_loss"] == pytest.approx(row["variance_over_crb"] + row["bias2_over_crb"])
+    assert row["std"] == pytest.approx(np.sqrt(1 / T) / SNR, rel=0.02)
+    assert row["n_samples"] == 400
+    assert row["n_realizations"] == 100
+    assert row["informative_share"] == 1
+
+
+def test_an_offset_is_all_bias(data):
+    offset = 3 * np.sqrt(1 / T) / SNR
+    row = table(AmplitudeEstimator(offset=offset), data)
+    assert row["bias"] == pytest.approx(offset, abs=4 * row["bias_se"])
+    assert row["bias2_over_crb"] == pytest.approx(9, abs=4 * row["bias2_over_crb_se"])
+    assert row["variance_over_crb"] == pytest.approx(1, abs=4 * row["variance_over_crb_se"])
+
+
+def test_samples_without_information_are_left_out_and_informative_ones_counted(data):
+    X, y, crb = data
+    crb = crb.copy()
+    crb[:100] = np.inf
+    crb[100:200] = (y.std() * SNR) ** 2  # sqrt(CRB) = spread: finite, but not informative
+    frame = bias_variance(
+        AmplitudeEstimator(), X, y, crb, snr=SNR, n_realizations=5, random_state=0, progress=False
+    ).set_index("region")
+    assert frame.loc["all", "n_samples"] == 300
+    assert frame.loc["informative", "n_samples"] == 200
+    assert frame.loc["informative", "informative_share"] == 0.5
+    assert list(frame["target"]) == ["target0", "target0"]
+
+
+def test_several_bounds_are_compared_with_the_same_estimates(data):
+    X, y, crb = data
+    both = bias_variance(
+        AmplitudeEstimator(), X, y, {"full": crb, "compressed": 4 * crb}, snr=SNR, n_realizations=5, random_state=0,
+        progress=False,
+    )  # fmt: skip
+    loss = both[both["region"] == "all"].set_index("bound")["crb_loss"]
+    assert loss["full"] == pytest.approx(4 * loss["compressed"])
+
+
+def test_bias_variance_is_reproducible(data):
+    first, second = (table(AmplitudeEstimator(), data) for _ in range(2))
+    assert first.equals(second)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"snr": -1.0}, "snr must be positive"),
+        ({"n_realizations": 1}, "n_realizations must be at least 2"),
+        ({"target_names": ["a", "b"]}, "target_names must have one name"),
+        ({"prior_std": [1.0, 2.0]}, "prior_std must have shape"),
+        ({"crb": {}}, "crb is an empty mapping"),
+        ({"y": np.ones((3, 1))}, "y has 3 rows"),
+    ],
+)
+def test_bad_arguments_are_named(data, change, message):
+    X, y, crb = data
+    arguments = {"X": X, "y": y, "crb": crb, "progress": False} | change
+    with pytest.raises(ValueError, match=message):
+        bias_variance(AmplitudeEstimator(), **arguments)
