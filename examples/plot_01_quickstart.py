@@ -160,9 +160,7 @@ shown = pd.DataFrame(
 )
 print("SNR 50, bound of the 13 coefficients; mean over n voxels ± standard error; N noise realizations each.")
 print("informative: sqrt(CRB) below a third of the prior's standard deviation.")
-print(
-    "(full-data bound): the CRB-loss by the bound of the uncompressed data, over the voxels informative by that one."
-)
+print("(full-data bound): the CRB-loss of the same voxels by the bound of the uncompressed data.")
 for _, block in shown.groupby(["region", "voxels"], sort=False):
     print(block.to_string(index=False), end="\n\n")
 if options.output is not None:
@@ -177,26 +175,17 @@ if options.output is not None:
 # likely.
 
 noise = NoiseModel.at_snr(50)
-fig, axes = plt.subplots(2, 3, figsize=(9, 6.2), layout="constrained")
+fig, axes = plt.subplots(2, 3, figsize=(9, 6.6), layout="constrained")
 limits = {"m0s": (0, 0.4), "T1": (0, 4), "T2f": (0, 0.6)}
-rows = ((crb_pipe, "CRB network", "C0"), (mse_pipe, "MSE network", "C1"))
-for row, (pipe, name, color) in zip(axes, rows, strict=True):
+for row, pipe, name in zip(axes, (crb_pipe, mse_pipe), ("CRB network", "MSE network"), strict=True):
     rng = np.random.default_rng(3)
     noisy, crb = noise.augment(test.X, test.crb, rng)
     estimate = pipe.predict(noisy)
     for ax, parameter in zip(row, model.parameters[:3], strict=True):
         EstimateDisplay.from_predictions(
-            test.y,
-            estimate,
-            crb,
-            parameter,
-            test.target_names,
-            ax=ax,
-            name=name,
-            color=color,
-            limits=limits[parameter.name],
+            test.y, estimate, crb, parameter, test.target_names, ax=ax, name=name, limits=limits[parameter.name]
         )
-axes[0, 0].legend(loc="upper left", fontsize="small")
+fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 if options.output is not None:
     fig.savefig(options.output / "estimates.png", dpi=150)
 plt.show()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from .._validation import FloatArray, check_count, check_crb, check_finite, check_matrix, check_targets
 from ..metrics._response import NoiseResponse, noise_response
@@ -50,7 +50,7 @@ def bias_variance(
         True parameters.
     crb : array_like of shape (n, p), or mapping of str to array_like
         Bound at :math:`|M_0| = 1`, :math:`\sigma = 1`. Several bounds, such as ``{"compressed": ..., "full": ...}``,
-        are compared with the same estimates.
+        are compared with the same estimates; the first decides which samples are informative.
     snr : float, default=50
         :math:`\mathrm{SNR_{max}} = |M_0| / \sigma`.
     n_realizations : int, default=300
@@ -102,9 +102,11 @@ def bias_variance(
     response = noise_response(estimator.predict, X, noise, magnitude, n_realizations, rng, progress)
     if response.mean.shape != y.shape:
         raise ValueError(f"y must have the shape of the estimates, {response.mean.shape}; got {y.shape}.")
+    bounds = {name: noise.scale_crb(bound, magnitude) for name, bound in bounds.items()}
+    informative = informative_entries(next(iter(bounds.values())), spread)
     tables = []
     for bound_name, bound in bounds.items():
-        table = _table(response, y, noise.scale_crb(bound, magnitude), spread, names)
+        table = _table(response, y, bound, informative, names)
         if isinstance(crb, Mapping):
             table.insert(0, "bound", bound_name)
         tables.append(table)
@@ -112,7 +114,7 @@ def bias_variance(
 
 
 def _table(
-    response: NoiseResponse, y: FloatArray, crb: FloatArray, spread: FloatArray, names: Sequence[str]
+    response: NoiseResponse, y: FloatArray, crb: FloatArray, informative: NDArray[np.bool_], names: Sequence[str]
 ) -> pd.DataFrame:
     quantities = {
         "bias": response.mean - y,
@@ -122,10 +124,9 @@ def _table(
     }
     quantities["crb_loss"] = quantities["bias2_over_crb"] + quantities["variance_over_crb"]
     finite = np.isfinite(crb)
-    informative = informative_entries(crb, spread)
     rows = []
     for i, name in enumerate(names):
-        for region, chosen in (("all", finite[:, i]), ("informative", informative[:, i])):
+        for region, chosen in (("all", finite[:, i]), ("informative", (finite & informative)[:, i])):
             row: dict[str, Any] = {"target": name, "region": region}
             for quantity, values in quantities.items():
                 row[quantity], row[f"{quantity}_se"] = _mean_and_error(values[chosen, i])

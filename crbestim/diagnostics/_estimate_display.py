@@ -138,9 +138,10 @@ class EstimateDisplay:
         if outside:
             ax.text(
                 0.98, 0.02, f"{outside} of {len(self.truth)} outside", transform=ax.transAxes, ha="right", va="bottom",
-                fontsize="small",
+                fontsize="small", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}, zorder=4,
             )  # fmt: skip
         ax.set(xlim=(low, high), ylim=(low, high), xlabel=f"true {self.label}", ylabel=f"estimated {self.label}")
+        ax.locator_params(nbins=5)
         ax.set_aspect("equal")
         if name is not None:
             ax.set_title(name)

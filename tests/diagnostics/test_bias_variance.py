@@ -63,6 +63,19 @@ def test_several_bounds_are_compared_with_the_same_estimates(data):
     assert loss["full"] == pytest.approx(4 * loss["compressed"])
 
 
+def test_the_first_bound_decides_what_is_informative(data):
+    X, y, crb = data
+    wide = crb.copy()
+    wide[:300] = (y.std() * SNR) ** 2
+    table = bias_variance(
+        AmplitudeEstimator(), X, y, {"wide": wide, "narrow": crb}, snr=SNR, n_realizations=5, random_state=0,
+        progress=False,
+    )  # fmt: skip
+    informative = table[table["region"] == "informative"]
+    assert list(informative["n_samples"]) == [100, 100]
+    assert list(informative["informative_share"]) == [0.25, 0.25]
+
+
 def test_bias_variance_is_reproducible(data):
     first, second = (table(AmplitudeEstimator(), data) for _ in range(2))
     assert first.equals(second)
