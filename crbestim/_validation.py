@@ -69,7 +69,7 @@ def check_matrix(
     ValueError
         If the shape is wrong or a value is NaN or infinite.
     """
-    values = _numeric_array(array, name)
+    values = numeric_array(array, name)
     if values.dtype.kind == "c":
         if kind == "real":
             raise TypeError(f"{name} must be real, but is complex ({values.dtype}).")
@@ -101,12 +101,12 @@ def check_finite(values: NDArray, name: str, column_names: Sequence[str] | None 
 
 def check_targets(y: ArrayLike, n_samples: int | None = None, name: str = "y") -> FloatArray:
     """Return targets as finite float64 of shape (n, p); 1-D input becomes one column."""
-    values = _numeric_array(y, name)
+    values = numeric_array(y, name)
     if values.ndim == 1:
         values = values[:, None]
     values = np.asarray(check_matrix(values, name), dtype=np.float64)
     if n_samples is not None and len(values) != n_samples:
-        raise ValueError(f"{name} has {len(values)} rows, but X has {n_samples}.")
+        raise ValueError(f"{name} has {len(values)} rows; expected {n_samples}, one for each sample.")
     return values
 
 
@@ -120,7 +120,7 @@ def check_crb(crb: ArrayLike, shape: tuple[int, ...], name: str = "crb") -> Floa
     ValueError
         If its shape differs from that of y, or a value is NaN or not positive.
     """
-    values = _numeric_array(crb, name)
+    values = numeric_array(crb, name)
     if values.dtype.kind == "c":
         raise TypeError(f"{name} must be real, but is complex ({values.dtype}).")
     values = values.astype(np.float64, copy=False)
@@ -190,7 +190,8 @@ def check_count(value: int, name: str, minimum: int = 1) -> int:
     return int(value)
 
 
-def _numeric_array(array: ArrayLike, name: str) -> NDArray:
+def numeric_array(array: ArrayLike, name: str) -> NDArray:
+    """Return an array of floats or complex numbers, of any shape; raise TypeError for what are no numbers."""
     try:
         values = array.to_numpy() if isinstance(array, (pd.DataFrame, pd.Series)) else np.asarray(array)
     except ValueError as error:

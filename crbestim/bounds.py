@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._validation import FloatArray, check_finite, check_positive
+from ._validation import FloatArray, check_finite, check_positive, numeric_array
 
 __all__ = ["cramer_rao_bound", "fisher_information"]
 
@@ -95,11 +95,9 @@ def cramer_rao_bound(jacobian: ArrayLike, noise_std: float = 1.0) -> FloatArray:
 
 
 def _as_real(jacobian: ArrayLike) -> FloatArray:
-    values = np.asarray(jacobian)
+    values = numeric_array(jacobian, "jacobian")
     if values.ndim < 2 or 0 in values.shape:
         raise ValueError(f"jacobian must have shape (..., time points, parameters); got {values.shape}.")
-    if values.dtype.kind not in "fciu":
-        raise TypeError(f"jacobian must hold numbers; got dtype {values.dtype}.")
     check_finite(values, "jacobian")
     if values.dtype.kind == "c":
         values = np.concatenate([values.real, values.imag], axis=-2)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ._validation import FloatArray, check_positive, stack_complex, unstack_complex
+from ._validation import FloatArray, check_crb, check_matrix, check_positive, stack_complex, unstack_complex
 
 __all__ = ["NoiseModel"]
 
@@ -95,11 +95,14 @@ class NoiseModel:
         Raises
         ------
         ValueError
-            If X is real and has an odd number of columns.
+            If X is not a finite 2-D array, or real with an odd number of columns, or `magnitude` does not fit.
         """
+        X = check_matrix(X, "X", kind="either")
+        if magnitude is not None and np.shape(magnitude) != (len(X),):
+            raise ValueError(f"magnitude must have shape ({len(X)},), one |M0| a row; got {np.shape(magnitude)}.")
         if X.dtype.kind != "c":
             noisy = self.add_to(unstack_complex(X), rng, magnitude)
-            return stack_complex(noisy).astype(X.dtype if X.dtype.kind == "f" else np.float64, copy=False)
+            return stack_complex(noisy).astype(X.dtype, copy=False)
         if magnitude is None:
             magnitude = self.draw_magnitude(len(X), rng)
         real = np.dtype(X.real.dtype)
@@ -125,6 +128,12 @@ class NoiseModel:
         -------
         X : ndarray of shape (n, m)
         crb : ndarray of shape (n, p)
+
+        Raises
+        ------
+        ValueError
+            As `add_to`, and for a bound that is NaN, not positive, or of another number of rows.
         """
+        crb = check_crb(crb, (len(X), np.shape(crb)[-1]))
         magnitude = self.draw_magnitude(len(X), rng)
         return self.add_to(X, rng, magnitude), self.scale_crb(crb, magnitude)

@@ -134,8 +134,8 @@ def test_targets_of_one_dimension_become_a_column():
     ("y", "error", "message"),
     [
         ([[1.0], [np.nan]], ValueError, "y contains NaN or infinity, first in row 1"),
-        ([[1.0, 2.0]], ValueError, "y has 1 rows, but X has 2"),
-        ([1.0, 2.0, 3.0], ValueError, "y has 3 rows, but X has 2"),
+        ([[1.0, 2.0]], ValueError, "y has 1 rows; expected 2"),
+        ([1.0, 2.0, 3.0], ValueError, "y has 3 rows; expected 2"),
         ([[1j], [1.0]], TypeError, "y must be real"),
         (["a", "b"], TypeError, "y must hold numbers"),
         (np.ones((2, 1, 1)), ValueError, "y must be 2-D"),

@@ -38,6 +38,18 @@ def default_prior(model: SignalModel) -> Prior:
     raise ValueError(f"prior must be given for {type(model).__name__}: there is no default prior for it.")
 
 
+def checked_prior(prior: Prior | None, model: SignalModel) -> Prior:
+    """Return the prior, or the model's default one for None; raise if it is not one of the model's parameters."""
+    prior = default_prior(model) if prior is None else prior
+    if not isinstance(prior, Prior):
+        raise TypeError(f"prior must be a Prior; got {type(prior).__name__}.")
+    if set(prior.names) != set(model.parameter_names):
+        raise ValueError(
+            f"prior must have the model's parameters {list(model.parameter_names)}; got {list(prior.names)}."
+        )
+    return prior
+
+
 def make_fingerprints(
     model: SignalModel,
     prior: Prior | None = None,
@@ -103,14 +115,7 @@ def make_fingerprints(
     check_names(known, model.parameter_names, "known")
     check_count(memory_limit, "memory_limit")
     if theta is None:
-        prior = default_prior(model) if prior is None else prior
-        if not isinstance(prior, Prior):
-            raise TypeError(f"prior must be a Prior; got {type(prior).__name__}.")
-        if set(prior.names) != set(model.parameter_names):
-            raise ValueError(
-                f"prior must have the model's parameters {list(model.parameter_names)}; got {list(prior.names)}."
-            )
-        theta = prior.sample(n_samples, random_state=random_state, method=method)
+        theta = checked_prior(prior, model).sample(n_samples, random_state=random_state, method=method)
     values = model.check_theta(theta)
     n = len(values)
     X = np.empty((n, model.n_timepoints), dtype=np.complex128)

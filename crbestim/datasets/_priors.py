@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from .._validation import FloatArray, check_count, check_positive
+from .._validation import FloatArray, check_count, check_matrix, check_positive
 
 Distribution = Any  # a frozen scipy.stats distribution
 Conditional = Callable[[pd.DataFrame], Distribution]
@@ -96,12 +96,20 @@ class Prior:
         Parameters
         ----------
         uniform : ndarray of shape (n, P)
-            Values in (0, 1).
+            Values in [0, 1].
 
         Returns
         -------
         DataFrame of shape (n, P)
+
+        Raises
+        ------
+        ValueError
+            If the number of columns is not that of the parameters, or a value lies outside [0, 1].
         """
+        uniform = check_matrix(uniform, "uniform", n_columns=len(self.distributions))
+        if uniform.min() < 0 or uniform.max() > 1:
+            raise ValueError(f"uniform must lie in [0, 1]; got values from {uniform.min():g} to {uniform.max():g}.")
         theta = pd.DataFrame(index=range(len(uniform)))
         for column, (name, distribution) in zip(uniform.T, self.distributions.items(), strict=True):
             theta[name] = np.asarray(_given(distribution, theta).ppf(column), dtype=np.float64)
@@ -212,7 +220,10 @@ def _given(distribution: Distribution | Conditional, theta: pd.DataFrame) -> Dis
 def _unit_cube(
     n_samples: int, dimension: int, random_state: int | np.random.Generator | None, method: str
 ) -> FloatArray:
-    rng = np.random.default_rng(random_state)
+    try:
+        rng = np.random.default_rng(random_state)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"random_state must be an int, a Generator or None; got {random_state!r}.") from error
     if method == "random":
         points = rng.random((n_samples, dimension))
     elif method == "sobol":

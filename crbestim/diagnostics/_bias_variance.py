@@ -10,8 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from .._validation import FloatArray, check_count, check_crb, check_finite, check_matrix, check_targets
-from ..metrics._response import NoiseResponse, noise_response
-from ..metrics._scorer import informative_entries
+from ..metrics._response import NoiseResponse, informative_entries, noise_response
 from ..noise import NoiseModel
 
 
@@ -96,12 +95,12 @@ def bias_variance(
     if spread.shape != (y.shape[1],):
         raise ValueError(f"prior_std must have shape ({y.shape[1]},); got {spread.shape}.")
     check_finite(spread, "prior_std")
+    if (spread < 0).any():
+        raise ValueError(f"prior_std must not be negative; got {spread.tolist()}.")
     noise = NoiseModel.at_snr(snr)
     rng = np.random.default_rng(random_state)
     magnitude = noise.draw_magnitude(len(X), rng)
-    response = noise_response(estimator.predict, X, noise, magnitude, n_realizations, rng, progress)
-    if response.mean.shape != y.shape:
-        raise ValueError(f"y must have the shape of the estimates, {response.mean.shape}; got {y.shape}.")
+    response = noise_response(estimator.predict, X, y.shape, noise, magnitude, n_realizations, rng, progress)
     bounds = {name: noise.scale_crb(bound, magnitude) for name, bound in bounds.items()}
     informative = informative_entries(next(iter(bounds.values())), spread)
     tables = []

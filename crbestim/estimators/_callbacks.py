@@ -77,10 +77,16 @@ class Safeguard(Callback):
             )
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Keep weights."""
+        """Keep weights; raise if the epoch's last step spoilt them."""
         net.history[-1]["batches"] = []  # their losses are summed up by now
+        weights = _copy_weights(net)
+        if not all(torch.isfinite(values).all() for values in weights.values()):
+            raise NonFiniteLossError(
+                f"The weights became NaN or infinite in epoch {len(net.history)}; training was stopped. A smaller "
+                "learning_rate may help."
+            )
         if not self.keep_best or _epochs_since_best(net) == 0:
-            self.weights_ = _copy_weights(net)
+            self.weights_ = weights
 
     def restore(self, net: Any) -> None:
         """Give the network the weights that were kept."""

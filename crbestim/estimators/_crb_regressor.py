@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 import warnings
 from pathlib import Path
@@ -19,7 +20,14 @@ from skorch.callbacks import GradientNormClipping, LRScheduler
 from skorch.dataset import ValidSplit
 from torch.optim.lr_scheduler import LambdaLR
 
-from .._validation import FloatArray, check_count, check_crb, check_positive, check_targets, is_complex
+from .._validation import (
+    FloatArray,
+    check_count,
+    check_crb,
+    check_positive,
+    check_targets,
+    is_complex,
+)
 from ..nn import NETWORKS, CRBLoss, MSELoss
 from ..noise import NoiseModel
 from ._batches import FingerprintBatches
@@ -154,8 +162,9 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             becomes NaN or infinite, in which case the estimator keeps the weights of the last whole epoch.
         """
         recipe = self._checked_recipe()
-        self.target_names_ = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
+        target_names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
         X, theta, bound = self._checked_data(X, y, crb)
+        self.target_names_ = target_names
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         previous = getattr(self, "net_", None) if self.warm_start else None
         if previous is None:
@@ -198,6 +207,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n, p), or (n,) if y was 1-D
+            NaN for a row of zeros, as in a masked background.
 
         Raises
         ------
@@ -214,6 +224,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
                 for start in range(0, len(values), _PREDICTION_ROWS)
             ]
         estimate = torch.cat(parts).numpy().astype(np.float64) * self.target_scale_ + self.target_mean_
+        estimate[~values.any(axis=1)] = np.nan
         return estimate[:, 0] if self._single_target else estimate
 
     @property
@@ -235,6 +246,8 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
                 raise ValueError(f"{name} must be one of {list(allowed)}; got {getattr(self, name)!r}.")
         if self.noise is not None and not isinstance(self.noise, NoiseModel):
             raise TypeError(f"noise must be a NoiseModel or None; got {type(self.noise).__name__}.")
+        if not isinstance(self.validation_fraction, numbers.Real):
+            raise TypeError(f"validation_fraction must be a number; got {type(self.validation_fraction).__name__}.")
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(f"validation_fraction must lie in [0, 1); got {self.validation_fraction}.")
         if self.patience is not None:
@@ -242,13 +255,19 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             if not self.validation_fraction:
                 raise ValueError("patience needs a validation loss: validation_fraction must be positive.")
         if self.checkpoint is not None:
+            if not isinstance(self.checkpoint, (str, os.PathLike)):
+                raise TypeError(f"checkpoint must be a path; got {type(self.checkpoint).__name__}.")
             if not Path(self.checkpoint).absolute().parent.is_dir():
                 raise ValueError(f"checkpoint: the directory of {self.checkpoint} does not exist.")
-            if self.random_state is None or self.warm_start:
+            if not isinstance(self.random_state, numbers.Integral) or self.warm_start:
                 raise ValueError(
                     "checkpoint needs an int as random_state, by which the training is known again, and "
                     f"warm_start=False; got {self.random_state!r}, {self.warm_start}."
                 )
+        try:
+            torch.device(self.device)
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(f"device must name a torch device, such as 'cpu'; got {self.device!r}.") from error
         preset = RECIPES[self.training]
         return Recipe(
             preset.optimizer,
@@ -265,6 +284,10 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         self, X: ArrayLike, y: ArrayLike, crb: ArrayLike | None
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         _refuse_complex(X)
+        if is_complex(y):
+            raise TypeError("y must be real, but is complex.")
+        if isinstance(crb, pd.DataFrame) and isinstance(y, pd.DataFrame) and list(crb.columns) != list(y.columns):
+            raise ValueError(f"crb must have the columns of y, {list(y.columns)}; got {list(crb.columns)}.")
         fresh = not (self.warm_start and hasattr(self, "net_"))
         checked: tuple[NDArray, NDArray] = validate_data(self, X, y, reset=fresh, multi_output=True, y_numeric=True)
         X, y = checked
@@ -275,6 +298,11 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             )
         if X.shape[1] < 2:
             raise ValueError("X has 1 feature(s); an input that is normalised to an l2-norm of 1 needs at least 2.")
+        n_valid = int(np.ceil(self.validation_fraction * len(X)))
+        if n_valid >= len(X):
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} leaves nothing to train on: X has {len(X)} sample(s)."
+            )
         theta = check_targets(y, len(X))
         if not fresh and theta.shape[1] != len(self.target_mean_):
             raise ValueError(
@@ -343,8 +371,10 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
                 callbacks["progress"].close()
             safeguard.restore(net)
             self.net_ = net
-        if len(net.history) < recipe.max_epochs and not early_stop.reached(net):
+        partial = bool(net.history) and "train_loss" not in net.history[-1]
+        if partial:
             net.history.pop()
+        if partial or (len(net.history) < recipe.max_epochs and not early_stop.reached(net)):
             warnings.warn(
                 f"Training was interrupted after {len(net.history)} of {recipe.max_epochs} epochs; the estimator "
                 "holds the weights so far.",

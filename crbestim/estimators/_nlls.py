@@ -23,7 +23,8 @@ from .._validation import (
     is_complex,
     unstack_complex,
 )
-from ..datasets import Prior, default_prior
+from ..datasets import Prior
+from ..datasets._fingerprints import checked_prior
 from ..signal import SignalModel
 
 _MAX_EVALUATIONS = 200
@@ -37,8 +38,9 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
 
     over all parameters of the model. M0 is complex and solved for inside the fit,
     :math:`M_0 = s^H x / s^H s` (variable projection, with the exact Jacobian of the projected residual). A
-    parameter that never exceeds another one is fitted through the ratio of the two. Starts are those out of a
-    sample of the prior whose signals match best; the fit with the lowest cost wins.
+    parameter that never exceeds another one is fitted through the ratio of the two, whose bounds are the widest that
+    the prior allows. Starts are those out of a sample of the prior whose signals match best; the fit with the lowest
+    cost wins.
 
     Parameters
     ----------
@@ -121,14 +123,11 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         """
         if not isinstance(self.model, SignalModel):
             raise TypeError(f"model must be a SignalModel; got {type(self.model).__name__}.")
-        names = self.model.parameter_names
         self.target_names_ = self.model.check_names(self.targets)
         n_starts = check_count(self.n_starts, "n_starts")
         n_candidates = check_count(self.n_candidates, "n_candidates", minimum=n_starts)
         basis = None if self.basis is None else check_basis(self.basis, self.model.n_timepoints)
-        prior = default_prior(self.model) if self.prior is None else self.prior
-        if set(prior.names) != set(names):
-            raise ValueError(f"prior must have the model's parameters {list(names)}; got {list(prior.names)}.")
+        prior = checked_prior(self.prior, self.model)
         if X is not None:
             X = self._signals(X, basis, reset=True)
             if y is not None:
@@ -160,30 +159,27 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n, p)
-            Targets, with symmetries folded.
+            Targets, with symmetries folded; NaN for a row of zeros, as in a masked background.
 
         Raises
         ------
         ValueError
-            If the number of columns does not fit, a value is not finite, or a row is zero.
+            If the number of columns does not fit, or a value is not finite.
         """
         check_is_fitted(self)
         data = self._signals(X, self._basis, reset=False)
-        silent = ~data.any(axis=1)
-        if silent.any():
-            raise ValueError(f"X contains rows of zeros, first row {int(np.argmax(silent))}: no signal to fit there.")
-        starts = self._best_starts(data)
+        present = np.flatnonzero(data.any(axis=1))
+        starts = self._best_starts(data[present])
         jobs = (
             delayed(_fit_voxel)(self.model, self._basis, self._scaling, row, start)
-            for row, start in zip(data, starts, strict=True)
+            for row, start in zip(data[present], starts, strict=True)
         )
-        estimates = np.empty((len(data), len(self.model.parameters)))
+        targets = np.full((len(data), len(self.target_names_)), np.nan)
         results = Parallel(n_jobs=self.n_jobs, return_as="generator")(jobs)
-        for i, theta in enumerate(
-            tqdm(results, total=len(data), desc="least squares", unit="voxel", disable=not self.verbose)
-        ):
-            estimates[i] = theta
-        return self.model.target_values(estimates, self.target_names_)
+        shown = tqdm(results, total=len(present), desc="least squares", unit="voxel", disable=not self.verbose)
+        for i, theta in zip(present, shown, strict=True):
+            targets[i] = self.model.target_values(theta[None], self.target_names_)[0]
+        return targets
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -251,7 +247,7 @@ class _Scaling(NamedTuple):
                 raise ValueError(f"prior must bound {names[i]}, as the model does not; got ({low[i]}, {high[i]}).")
         ratios = tuple((names.index(lower), names.index(upper)) for lower, upper in model.not_above.items())
         for lower, upper in ratios:
-            low[lower], high[lower] = low[lower] / high[upper], 1.0
+            low[lower], high[lower] = low[lower] / high[upper], min(1.0, high[lower] / low[upper])
         return cls(low, high, ratios)
 
     def to_unit(self, theta: FloatArray) -> FloatArray:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn import get_config
 from sklearn import pipeline as sklearn_pipeline
@@ -63,14 +64,19 @@ class Pipeline(sklearn_pipeline.Pipeline):
         Raises
         ------
         TypeError
-            If `crb` is given and the final step does not take it.
+            If `crb` is given and no step takes it.
         """
         if crb is not None:
-            final = self.steps[-1][1]
-            if not has_fit_parameter(final, "crb"):
-                raise TypeError(f"crb was given, but the final step, {type(final).__name__}, has no use for it.")
-            key = "crb" if get_config()["enable_metadata_routing"] else f"{self.steps[-1][0]}__crb"
-            params[key] = crb
+            name, final = self.steps[-1]
+            if get_config()["enable_metadata_routing"]:
+                params["crb"] = crb
+            elif has_fit_parameter(final, "crb"):
+                params[f"{name}__crb"] = crb
+            else:
+                raise TypeError(
+                    f"crb was given, but the final step, {type(final).__name__}, has no use for it unless "
+                    "sklearn.set_config(enable_metadata_routing=True) is on and a step asks for it."
+                )
         super().fit(X, y, **params)
         return self
 
@@ -85,7 +91,8 @@ class Pipeline(sklearn_pipeline.Pipeline):
         Returns
         -------
         ndarray of shape (..., p)
-            As `predict` (shape (...) if that returns one value a sample).
+            As `predict` (shape (...) if that returns one value a sample). NaN where all k coefficients are zero,
+            as in a masked background.
 
         Raises
         ------
@@ -103,12 +110,17 @@ class Pipeline(sklearn_pipeline.Pipeline):
             raise ValueError(f"C must have shape (..., k) with at least two dimensions; got {coefficients.shape}.")
         rows = coefficients.reshape(-1, coefficients.shape[-1])
         stacked = self.steps[position][1].stack_coefficients(rows)
-        prediction = np.asarray(self[position + 1 :].predict(stacked))
+        rest = self[position + 1 :]
+        if hasattr(rest[0], "feature_names_in_"):
+            stacked = pd.DataFrame(stacked, columns=self.steps[position][1].get_feature_names_out())
+        prediction = np.asarray(rest.predict(stacked))
         return prediction.reshape(*coefficients.shape[:-1], *prediction.shape[1:])
 
 
 def _named(steps: Sequence[Any]) -> Sequence[Any]:
     """Name bare estimators; steps that are all named pass untouched, as `clone` compares identities."""
+    if not isinstance(steps, (list, tuple)):
+        return steps  # scikit-learn tells, when it is fitted
     bare = [not isinstance(step, (tuple, list)) for step in steps]
     if not any(bare):
         return steps

@@ -82,6 +82,7 @@ class SVDCompressor(TransformerMixin, BaseEstimator):
             If X is not a finite (n, T) array, `n_components` exceeds its rank, or a given basis does not fit.
         """
         X = self._check_signals(X, reset=True)
+        self._complex = X.dtype.kind == "c"
         if self.basis is None:
             n_components = check_count(self.n_components, "n_components")
             self.basis_, energies = _right_singular_vectors(X, n_components)
@@ -110,9 +111,14 @@ class SVDCompressor(TransformerMixin, BaseEstimator):
         ------
         ValueError
             If X is not a finite (n, T) array.
+        TypeError
+            If X is real, but was complex in `fit`.
         """
         check_is_fitted(self)
-        coefficients = self._check_signals(X, reset=False) @ self.basis_
+        X = self._check_signals(X, reset=False)
+        if self._complex and X.dtype.kind != "c":
+            raise TypeError(f"X must be complex, as it was in fit; got real ({X.dtype}).")
+        coefficients = X @ self.basis_
         return stack_complex(coefficients)
 
     def inverse_transform(self, X: ArrayLike) -> ComplexArray:

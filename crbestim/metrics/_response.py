@@ -9,8 +9,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
-from .._validation import FloatArray
+from .._validation import FloatArray, check_targets
 from ..noise import NoiseModel
+
+# A bound tells something new where its root is below this fraction of the parameter's spread.
+INFORMATIVE_FRACTION = 1 / 3
+
+
+def informative_entries(crb: FloatArray, spread: FloatArray) -> NDArray[np.bool_]:
+    """Tell where sqrt(CRB), (n, p), is below a third of the parameters' standard deviation, (p,)."""
+    return np.sqrt(crb) < INFORMATIVE_FRACTION * spread
+
+
+def checked_estimate(estimate: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
+    """Return what an estimator predicted as float64 of a shape (n, p); raise if it has another or is not finite."""
+    values = check_targets(estimate, name="the estimator's prediction")
+    if values.shape != shape:
+        raise ValueError(f"y has shape {shape}, but the estimator's prediction {values.shape}.")
+    return values
 
 
 class NoiseResponse(NamedTuple):
@@ -38,6 +54,7 @@ class NoiseResponse(NamedTuple):
 def noise_response(
     predict: Callable[[NDArray], ArrayLike],
     X: NDArray,
+    shape: tuple[int, ...],
     noise: NoiseModel,
     magnitude: FloatArray,
     n_realizations: int,
@@ -52,6 +69,8 @@ def noise_response(
         Maps noisy data to estimates, (n, p).
     X : ndarray of shape (n, m)
         Clean data.
+    shape : tuple of int
+        Shape (n, p) that the estimates must have.
     noise : NoiseModel
         Noise level; the phase of M0 is drawn anew in every realization.
     magnitude : ndarray of shape (n,)
@@ -66,10 +85,15 @@ def noise_response(
     Returns
     -------
     NoiseResponse
+
+    Raises
+    ------
+    ValueError
+        If estimates have another shape or are not finite.
     """
     mean, scatter = np.zeros(1), np.zeros(1)
     for count in tqdm(range(1, n_realizations + 1), desc="noise realizations", disable=not progress):
-        estimate = np.asarray(predict(noise.add_to(X, rng, magnitude)), dtype=np.float64).reshape(len(X), -1)
+        estimate = checked_estimate(predict(noise.add_to(X, rng, magnitude)), shape)
         deviation = estimate - mean
         mean = mean + deviation / count
         scatter = scatter + deviation * (estimate - mean)

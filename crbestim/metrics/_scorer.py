@@ -11,15 +11,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 
 from .._validation import FloatArray, check_count, check_crb, check_matrix, check_targets
 from ..noise import NoiseModel
-from ._response import NoiseResponse, noise_response
-
-# A bound tells something new where its root is below this fraction of the parameter's spread.
-INFORMATIVE_FRACTION = 1 / 3
-
-
-def informative_entries(crb: FloatArray, spread: FloatArray) -> np.ndarray:
-    """Tell where sqrt(CRB), (n, p), is below a third of the parameters' standard deviation, (p,)."""
-    return np.sqrt(crb) < INFORMATIVE_FRACTION * spread
+from ._response import NoiseResponse, checked_estimate, informative_entries, noise_response
 
 
 class CRBEfficiencyScorer:
@@ -102,14 +94,14 @@ class CRBEfficiencyScorer:
         crb = check_crb(crb, y.shape)
         spread = y.std(axis=0)
         if self.noise is None:
-            error = np.asarray(estimator.predict(X)).reshape(y.shape) - y
+            error = checked_estimate(estimator.predict(X), y.shape) - y
             loss = (error**2 / crb)[self._informative(crb, spread)].mean()
             return float(1 / max(loss, 1.0))
         rng = np.random.default_rng(self.random_state)
         magnitude = self.noise.draw_magnitude(len(X), rng)
         crb = self.noise.scale_crb(crb, magnitude)
         informative = self._informative(crb, spread)
-        response = noise_response(estimator.predict, X, self.noise, magnitude, self.n_realizations, rng)
+        response = noise_response(estimator.predict, X, y.shape, self.noise, magnitude, self.n_realizations, rng)
         return float(_efficiency(response, y, crb)[informative].mean())
 
     def _informative(self, crb: FloatArray, spread: FloatArray) -> np.ndarray:

@@ -19,7 +19,8 @@ class UnitNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, m) to (n, m); a row of zeros stays zero."""
-        return nn.functional.normalize(x, dim=1)
+        largest = x.abs().amax(dim=1, keepdim=True)  # first, so that no square over- or underflows
+        return nn.functional.normalize(x / torch.where(largest > 0, largest, 1.0), dim=1)
 
 
 class PhaseAlignment(nn.Module):
@@ -109,7 +110,7 @@ class PaperNetwork(FingerprintNetwork):
         hidden = [n_inputs if width is None else width for width in _PAPER_WIDTHS] + [2 * n_outputs]
         widths = [n_inputs, *hidden]
         self.layers = nn.ModuleList(
-            nn.Sequential(nn.Linear(before, after), nn.GroupNorm(max(1, after // _GROUP_SIZE), after), nn.ReLU())
+            nn.Sequential(nn.Linear(before, after), nn.GroupNorm(_n_groups(after), after), nn.ReLU())
             for before, after in pairwise(widths)
         )
         self.last = nn.Linear(widths[-1], n_outputs)
@@ -125,6 +126,11 @@ class PaperNetwork(FingerprintNetwork):
                 x = x + earlier[width]
             earlier[width] = x
         return self.last(x)
+
+
+def _n_groups(width: int) -> int:
+    """Return how many groups of at least 64 units a layer is divided into, equally; 1 if it is narrower."""
+    return next(groups for groups in range(max(1, width // _GROUP_SIZE), 0, -1) if width % groups == 0)
 
 
 NETWORKS: dict[str, Callable[[int, int], FingerprintNetwork]] = {"residual": ResidualNetwork, "paper": PaperNetwork}

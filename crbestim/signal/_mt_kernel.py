@@ -108,17 +108,18 @@ def _saturation(parameters, flip_angle, duration, start, inverse_step, coefficie
 
 
 @_compiled
-def _hyperbolic(square):
-    """C = cosh q, S = sinh(q)/q and dS/d(q^2), of q^2 >= 0, with their series near zero."""
+def _damped_hyperbolic(square, mu):
+    """Cosh q, sinh(q)/q and its derivative by q^2, times exp(mu), of 0 <= q <= -mu; with their series near q = 0."""
     if square < 0.01:
         c = 1 + square / 2 * (1 + square / 12 * (1 + square / 30 * (1 + square / 56)))
         s = 1 + square / 6 * (1 + square / 20 * (1 + square / 42 * (1 + square / 72)))
         slope = (1 + square / 10 * (1 + square / 28 * (1 + square / 54 * (1 + square / 88)))) / 6
-        return c, s, slope
+        decay = np.exp(mu)
+        return decay * c, decay * s, decay * slope
     q = np.sqrt(square)
-    grow = np.exp(q)
-    c = (grow + 1 / grow) / 2
-    s = (grow - 1 / grow) / (2 * q)
+    slow, fast = np.exp(mu + q), np.exp(mu - q)  # the product of cosh and exp would overflow where T2f is tiny
+    c = (slow + fast) / 2
+    s = (slow - fast) / (2 * q)
     return c, s, (c - s) / (2 * square)
 
 
@@ -126,7 +127,8 @@ def _hyperbolic(square):
 def _propagator(parameters, sin_v, cos_v, duration):
     """Closed-form exponential of half a repetition time and the fixed point that it leads to.
 
-    With dr/dt = -a r + b z + ... and dz/dt = c r - d z + ..., E = decay (cosh I + sinhc K), K = [[k, .], [., -k]].
+    With dr/dt = -a r + b z + ... and dz/dt = c r - d z + ..., E = C I + S K, K = [[k, .], [., -k]]; C and S are
+    `_damped_hyperbolic`.
     """
     m0s, rx = parameters[_M0S], parameters[_RX]
     r1, r2f = 1 / parameters[_T1], 1 / parameters[_T2F]
@@ -136,18 +138,12 @@ def _propagator(parameters, sin_v, cos_v, duration):
     c = rx * m0s * cos_v
     d = r1 + rx * m0f
     k = duration * (d - a) / 2
-    cosh, sinhc, slope = _hyperbolic(k**2 + duration**2 * b * c)
-    decay = np.exp(-duration * (a + d) / 2)
-    exponential = (
-        decay * (cosh + sinhc * k),
-        decay * sinhc * duration * b,
-        decay * sinhc * duration * c,
-        decay * (cosh - sinhc * k),
-    )
+    cosh, sinhc, slope = _damped_hyperbolic(k**2 + duration**2 * b * c, -duration * (a + d) / 2)
+    exponential = (cosh + sinhc * k, sinhc * duration * b, sinhc * duration * c, cosh - sinhc * k)
     determinant = a * d - b * c
     r_inf = cos_v * m0f * r1 * (r1 + rx) / determinant
     z_inf = m0s * r1 * (a + rx * m0f * cos_v**2) / determinant
-    return (a, b, c, d), (k, sinhc, slope, decay), exponential, (determinant, r_inf, z_inf)
+    return (a, b, c, d), (k, sinhc, slope), exponential, (determinant, r_inf, z_inf)
 
 
 @_compiled
@@ -166,7 +162,7 @@ def _half_step_derivatives(parameters, sin_v, cos_v, duration, out):
     cos2, sin2 = cos_v**2, sin_v**2
     rates, hyperbolic, exponential, fixed_point = _propagator(parameters, sin_v, cos_v, duration)
     a, b, c, d = rates
-    k, sinhc, slope, decay = hyperbolic
+    k, sinhc, slope = hyperbolic
     e11, e12, e21, e22 = exponential
     determinant, r_inf, z_inf = fixed_point
     for direction in range(5):
@@ -195,12 +191,12 @@ def _half_step_derivatives(parameters, sin_v, cos_v, duration, out):
         dmu = -duration * (da + dd) / 2
         dk = duration * (dd - da) / 2
         dsquare = 2 * k * dk + duration**2 * (db * c + b * dc)
-        even = decay * sinhc / 2 * dsquare
-        odd = decay * slope * dsquare
-        d11 = dmu * e11 + even + odd * k + decay * sinhc * dk
-        d22 = dmu * e22 + even - odd * k - decay * sinhc * dk
-        d12 = dmu * e12 + duration * (odd * b + decay * sinhc * db)
-        d21 = dmu * e21 + duration * (odd * c + decay * sinhc * dc)
+        even = sinhc / 2 * dsquare
+        odd = slope * dsquare
+        d11 = dmu * e11 + even + odd * k + sinhc * dk
+        d22 = dmu * e22 + even - odd * k - sinhc * dk
+        d12 = dmu * e12 + duration * (odd * b + sinhc * db)
+        d21 = dmu * e21 + duration * (odd * c + sinhc * dc)
         ddet = da * d + a * dd - db * c - b * dc
         dr = (dr - r_inf * ddet) / determinant
         dz = (dz - z_inf * ddet) / determinant

@@ -93,7 +93,7 @@ def test_a_full_fit_reaches_the_bound_at_high_snr(short_model):
     assert np.abs(ratio - 1).max() < 4 * np.sqrt(2 / (n - 1))
 
 
-def test_estimates_stay_within_the_support_of_the_prior(model, basis):
+def test_estimates_stay_within_the_bounds_of_the_prior(model, basis):
     prior = Prior(
         {
             "m0s": stats.uniform(0.05, 0.05),
@@ -105,10 +105,11 @@ def test_estimates_stay_within_the_support_of_the_prior(model, basis):
             "B1": stats.uniform(0.8, 0.4),
         }
     )
-    names = ("m0s", "T1", "Rx", "T2s", "B1")
+    names = ("m0s", "T1", "T2f", "Rx", "T2s", "B1")
     noisy = NoiseModel.at_snr(20).add_to(np.repeat(model.signal(TISSUE) @ basis, 20, axis=0), np.random.default_rng(0))
     estimate = nlls(model, targets=names, basis=basis, prior=prior).predict(noisy)
     low, high = np.transpose([prior.support()[name] for name in names])
+    low[2], high[2] = low[2] * 0.5, high[2] * 2  # through the ratio to T1, between 1 and 2 s
     slack = 1e-9 * (high - low)
     assert (estimate >= low - slack).all()
     assert (estimate <= high + slack).all()
@@ -160,13 +161,20 @@ def test_progress_is_shown_unless_silenced(short_model, capsys):
         (lambda X: X[:, :-1], "X must be complex with"),
         (lambda X: X.real, "X must be complex with"),
         (lambda X: X * np.where(np.arange(X.shape[1]) == 1, np.nan, 1), "X contains NaN"),
-        (lambda X: 0 * X, "X contains rows of zeros"),
         (lambda X: X[0], "X must be 2-D"),
     ],
 )
 def test_bad_data_are_named(short_model, change, message):
     with pytest.raises(ValueError, match=message):
         nlls(short_model).predict(change(short_model.signal(TISSUE)))
+
+
+def test_a_row_of_zeros_gives_nan_and_disturbs_no_other(short_model):
+    X = np.repeat(short_model.signal(TISSUE), 3, axis=0)
+    X[1] = 0
+    estimate = nlls(short_model, n_starts=1).predict(X)
+    assert np.isnan(estimate[1]).all()
+    np.testing.assert_array_equal(estimate[[0, 2]], nlls(short_model, n_starts=1).predict(X[[0, 2]]))
 
 
 def test_coefficients_of_another_basis_are_named(model, basis):
