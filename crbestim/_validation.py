@@ -110,6 +110,15 @@ def check_targets(y: ArrayLike, n_samples: int | None = None, name: str = "y") -
     return values
 
 
+def check_same_columns(y: object, crb: object) -> None:
+    """Raise ValueError if y and crb are DataFrames with other columns or rows."""
+    if isinstance(y, pd.DataFrame) and isinstance(crb, pd.DataFrame):
+        if list(crb.columns) != list(y.columns):
+            raise ValueError(f"crb must have the columns of y, {list(y.columns)}; got {list(crb.columns)}.")
+        if not crb.index.equals(y.index):
+            raise ValueError("crb must have the row index of y.")
+
+
 def check_crb(crb: ArrayLike, shape: tuple[int, ...], name: str = "crb") -> FloatArray:
     """Return a Cramér-Rao bound as float64 of the given shape: positive, infinite allowed, no NaN.
 

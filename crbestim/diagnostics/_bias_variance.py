@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from .._validation import FloatArray, check_count, check_crb, check_finite, check_matrix, check_targets
-from ..metrics._response import NoiseResponse, informative_entries, noise_response
+from .._validation import FloatArray, check_count, check_crb, check_finite, check_same_columns, check_targets
+from ..metrics._response import NoiseResponse, checked_signals, informative_entries, noise_response
 from ..noise import NoiseModel
 
 
@@ -78,9 +78,12 @@ def bias_variance(
     TypeError, ValueError
         If the arguments do not fit each other.
     """
-    X = check_matrix(X, "X", kind="either")
+    X = checked_signals(estimator, X)
     names = _target_names(estimator, y, target_names)
+    table_of_y = y
     y = check_targets(y, len(X))
+    for bound in crb.values() if isinstance(crb, Mapping) else [crb]:
+        check_same_columns(table_of_y, bound)
     bounds = {
         name: check_crb(bound, y.shape) for name, bound in (crb.items() if isinstance(crb, Mapping) else [("", crb)])
     }
@@ -143,10 +146,13 @@ def _target_names(
 ) -> Sequence[str] | None:
     if target_names is not None:
         return list(target_names)
-    if isinstance(y, pd.DataFrame):
-        return [str(name) for name in y.columns]
     final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
     known = getattr(final, "target_names_", None)
+    if isinstance(y, pd.DataFrame):
+        names = [str(name) for name in y.columns]
+        if known is not None and names != list(known):
+            raise ValueError(f"y must have the columns that the estimator predicts, {list(known)}; got {names}.")
+        return names
     return None if known is None else list(known)
 
 

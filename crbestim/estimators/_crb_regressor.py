@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numbers
 import os
-import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +24,7 @@ from .._validation import (
     check_count,
     check_crb,
     check_positive,
+    check_same_columns,
     check_targets,
     is_complex,
 )
@@ -67,7 +67,8 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         Share of the samples that is held out to measure the validation loss, with noise that is the same in
         every epoch. 0: none.
     patience : int, optional
-        Stop after so many epochs without a lower validation loss, and keep the best weights.
+        Stop after so many epochs without a lower validation loss, and keep the best weights. The loss of the
+        "one-cycle" training falls most in its last epochs: a short patience ends it too early.
     checkpoint : path-like, optional
         File to which the state of the training is written after every epoch. If it exists, `fit` with the same
         data and settings goes on from there, with the result of a training that was never interrupted. The
@@ -153,13 +154,16 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         Returns
         -------
         CRBWeightedRegressor
-            Itself. After an interruption from the keyboard, it holds the weights of the last whole epoch.
+            Itself.
 
         Raises
         ------
         ValueError
             For input that is not finite, or of shapes or values that do not fit; if crb is missing; or if the loss
             becomes NaN or infinite, in which case the estimator keeps the weights of the last whole epoch.
+        KeyboardInterrupt
+            After an interruption from the keyboard. The estimator is fitted all the same, with the weights of the last
+            whole epoch (with `patience`, of the best one).
         """
         recipe = self._checked_recipe()
         target_names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
@@ -286,8 +290,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         _refuse_complex(X)
         if is_complex(y):
             raise TypeError("y must be real, but is complex.")
-        if isinstance(crb, pd.DataFrame) and isinstance(y, pd.DataFrame) and list(crb.columns) != list(y.columns):
-            raise ValueError(f"crb must have the columns of y, {list(y.columns)}; got {list(crb.columns)}.")
+        check_same_columns(y, crb)
         fresh = not (self.warm_start and hasattr(self, "net_"))
         checked: tuple[NDArray, NDArray] = validate_data(self, X, y, reset=fresh, multi_output=True, y_numeric=True)
         X, y = checked
@@ -375,10 +378,9 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         if partial:
             net.history.pop()
         if partial or (len(net.history) < recipe.max_epochs and not early_stop.reached(net)):
-            warnings.warn(
+            raise KeyboardInterrupt(
                 f"Training was interrupted after {len(net.history)} of {recipe.max_epochs} epochs; the estimator "
-                "holds the weights so far.",
-                stacklevel=3,
+                "holds the weights so far."
             )
 
     def _digest(self, seed: int, *arrays: NDArray) -> str:

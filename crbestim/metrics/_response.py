@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
-from .._validation import FloatArray, check_targets
+from .._validation import FloatArray, check_matrix, check_targets
 from ..noise import NoiseModel
 
 # A bound tells something new where its root is below this fraction of the parameter's spread.
@@ -19,6 +19,18 @@ INFORMATIVE_FRACTION = 1 / 3
 def informative_entries(crb: FloatArray, spread: FloatArray) -> NDArray[np.bool_]:
     """Tell where sqrt(CRB), (n, p), is below a third of the parameters' standard deviation, (p,)."""
     return np.sqrt(crb) < INFORMATIVE_FRACTION * spread
+
+
+def checked_signals(estimator: Any, X: ArrayLike) -> NDArray:
+    """Return clean data as an estimator takes them: complex signals, or stacked real coefficients."""
+    values = check_matrix(X, "X", kind="either")
+    steps = getattr(estimator, "steps", None)
+    if steps and hasattr(steps[0][1], "stack_coefficients") and values.dtype.kind != "c":
+        raise TypeError(
+            "X must be complex for an estimator that compresses signals: real data mean stacked coefficients "
+            "[Re | Im]. Pass signals that are real as X.astype(complex)."
+        )
+    return values
 
 
 def checked_estimate(estimate: ArrayLike, shape: tuple[int, ...]) -> FloatArray:

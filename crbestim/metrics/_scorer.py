@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from .._validation import FloatArray, check_count, check_crb, check_matrix, check_targets
+from .._validation import FloatArray, check_count, check_crb, check_same_columns, check_targets
 from ..noise import NoiseModel
-from ._response import NoiseResponse, checked_estimate, informative_entries, noise_response
+from ._response import NoiseResponse, checked_estimate, checked_signals, informative_entries, noise_response
 
 
 class CRBEfficiencyScorer:
@@ -89,7 +89,8 @@ class CRBEfficiencyScorer:
                 "crb must be given to CRBEfficiencyScorer. In cross-validation pass params={'crb': crb}, with "
                 "sklearn.set_config(enable_metadata_routing=True)."
             )
-        X = check_matrix(X, "X", kind="either")
+        X = checked_signals(estimator, X)
+        check_same_columns(y, crb)
         y = check_targets(y, len(X))
         crb = check_crb(crb, y.shape)
         spread = y.std(axis=0)

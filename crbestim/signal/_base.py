@@ -139,7 +139,8 @@ class SignalModel(ABC):
         ValueError
             If theta has wrong columns, or values that are not finite or not physical.
         """
-        return self._signal(self.check_theta(theta)).astype(np.complex128)
+        values = self.check_theta(theta)
+        return self._checked(self._signal(values), "_signal", values).astype(np.complex128)
 
     def jacobian(self, theta: ArrayLike | pd.DataFrame) -> NDArray[np.complex128]:
         """Derivatives of the signal for M0 = 1 with respect to the parameters.
@@ -160,7 +161,8 @@ class SignalModel(ABC):
         ValueError
             As `signal`.
         """
-        return self._jacobian(self.check_theta(theta)).astype(np.complex128)
+        values = self.check_theta(theta)
+        return self._checked(self._jacobian(values), "_jacobian", values, len(self.parameters)).astype(np.complex128)
 
     def crb(
         self,
@@ -303,12 +305,24 @@ class SignalModel(ABC):
             chunk = slice(start, start + step)
             where, factor = self._regular_point(theta[chunk], fixed)
             signal, jacobian = self._signal_and_jacobian(where)
+            self._checked(signal, "_signal", where)
+            self._checked(jacobian, "_jacobian", where, len(self.parameters))
             bounds = []
             for basis in checked:
                 augmented = _with_scale(*_compressed(signal, jacobian[:, :, free], basis))
                 with np.errstate(invalid="ignore"):
                     bounds.append(cramer_rao_bound(augmented)[:, position] * factor[:, columns])
             yield chunk, bounds
+
+    def _checked(self, values: NDArray, method: str, theta: FloatArray, *last: int) -> NDArray:
+        """Return what a model's own method gave, if it has the right shape."""
+        shape = (len(theta), self.n_timepoints, *last)
+        if np.shape(values) != shape:
+            raise ValueError(
+                f"{type(self).__name__}.{method} must return shape {shape} for {len(theta)} rows of theta; "
+                f"got {np.shape(values)}."
+            )
+        return values
 
     def __sklearn_clone__(self) -> SignalModel:
         return self

@@ -8,8 +8,12 @@ taken along these five directions.
 
 from __future__ import annotations
 
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import config, njit
 
 from .._validation import FloatArray
 from ._saturation import SaturationTable
@@ -17,8 +21,7 @@ from ._saturation import SaturationTable
 _M0S, _T1, _T2F, _RX, _T2S, _B0, _B1 = range(7)
 _DIRECTION_V = 4
 
-_compiled = njit(cache=True, error_model="numpy", fastmath={"contract"})
-_parallel = njit(cache=True, error_model="numpy", fastmath={"contract"}, parallel=True, nogil=True)
+_compiled = njit(cache=True, error_model="numpy", fastmath={"contract"}, nogil=True)
 
 
 def simulate(
@@ -35,44 +38,57 @@ def simulate(
     n, n_pulses = len(theta), len(flip_angle)
     signal = np.empty((n, n_pulses))
     jacobian = np.empty((n if derivatives else 0, n_pulses, 7))
-    n_blocks = min(n, get_num_threads())
-    _simulate_blocks(
-        theta, flip_angle, pulse_duration, polar_angle, repetition_time, inversion_duration,
-        table.start, table.inverse_step, table.coefficients, derivatives, n_blocks, signal, jacobian,
-    )  # fmt: skip
+
+    def run(block: slice) -> None:
+        _simulate_block(
+            theta[block], flip_angle, pulse_duration, polar_angle, repetition_time, inversion_duration,
+            table.start, table.inverse_step, table.coefficients, derivatives, signal[block], jacobian[block],
+        )  # fmt: skip
+
+    n_blocks = min(_n_threads(), n)
+    if n_blocks == 1:
+        run(slice(None))
+    else:
+        # Threads of our own, not OpenMP's: those would change torch's number of threads and forbid a fork.
+        edges = np.linspace(0, n, n_blocks + 1).astype(int)
+        with ThreadPoolExecutor(n_blocks) as pool:
+            list(pool.map(run, map(slice, edges[:-1], edges[1:])))
     return signal, jacobian
 
 
-@_parallel
-def _simulate_blocks(
+def _n_threads() -> int:
+    """Return the number of threads that NUMBA_NUM_THREADS and OMP_NUM_THREADS allow, all cores by default."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(config.NUMBA_NUM_THREADS, int(limit) if limit.isdigit() and int(limit) > 0 else sys.maxsize)
+
+
+@_compiled
+def _simulate_block(
     theta, flip_angle, pulse_duration, polar_angle, repetition_time, inversion_duration,
-    start, inverse_step, coefficients, derivatives, n_blocks, signal, jacobian,
+    start, inverse_step, coefficients, derivatives, signal, jacobian,
 ):  # fmt: skip
     n, n_pulses = signal.shape
-    for block in prange(n_blocks):
-        angles = np.empty((n_pulses, 4))  # sin v, cos v, dv/dB0, dv/dB1
-        maps = np.empty((n_pulses, 6))  # E11, E12, E21, E22, u1, u2
-        pulses = np.empty((n_pulses + 1, 3))  # a, d log a / dT2s, d log a / dB1; the last one inverts
-        response = np.empty((n_pulses, 2))  # dr(echo)/dy(0)
-        for voxel in range(block, n, n_blocks):
-            parameters = theta[voxel]
-            _polar_angles(parameters, polar_angle, repetition_time, angles)
-            for t in range(n_pulses):
-                pulses[t] = _saturation(
-                    parameters, flip_angle[t], pulse_duration[t], start, inverse_step, coefficients
-                )
-                maps[t] = _half_step(parameters, angles[t, 0], angles[t, 1], repetition_time / 2)
-            pulses[n_pulses] = _saturation(parameters, np.pi, inversion_duration, start, inverse_step, coefficients)
-            cycle = _cycle(maps, pulses, response)
-            closing = _closing(parameters, angles, pulses[n_pulses])
-            y = _periodic(cycle, closing, closing[0] * cycle[4], closing[1] * cycle[5])
-            if derivatives:
-                _trace_derivatives(
-                    parameters, repetition_time / 2, angles, maps, pulses, response,
-                    cycle, closing, y, signal[voxel], jacobian[voxel],
-                )  # fmt: skip
-            else:
-                _trace(angles, maps, pulses, y, signal[voxel])
+    angles = np.empty((n_pulses, 4))  # sin v, cos v, dv/dB0, dv/dB1
+    maps = np.empty((n_pulses, 6))  # E11, E12, E21, E22, u1, u2
+    pulses = np.empty((n_pulses + 1, 3))  # a, d log a / dT2s, d log a / dB1; the last one inverts
+    response = np.empty((n_pulses, 2))  # dr(echo)/dy(0)
+    for voxel in range(n):
+        parameters = theta[voxel]
+        _polar_angles(parameters, polar_angle, repetition_time, angles)
+        for t in range(n_pulses):
+            pulses[t] = _saturation(parameters, flip_angle[t], pulse_duration[t], start, inverse_step, coefficients)
+            maps[t] = _half_step(parameters, angles[t, 0], angles[t, 1], repetition_time / 2)
+        pulses[n_pulses] = _saturation(parameters, np.pi, inversion_duration, start, inverse_step, coefficients)
+        cycle = _cycle(maps, pulses, response)
+        closing = _closing(parameters, angles, pulses[n_pulses])
+        y = _periodic(cycle, closing, closing[0] * cycle[4], closing[1] * cycle[5])
+        if derivatives:
+            _trace_derivatives(
+                parameters, repetition_time / 2, angles, maps, pulses, response,
+                cycle, closing, y, signal[voxel], jacobian[voxel],
+            )  # fmt: skip
+        else:
+            _trace(angles, maps, pulses, y, signal[voxel])
 
 
 @_compiled

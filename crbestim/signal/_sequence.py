@@ -22,6 +22,8 @@ _PULSE_DURATION_KNOTS = (
     0.491e-3, 0.100e-3, 0.496e-3, 0.278e-3, 0.486e-3, 0.497e-3,
 )  # fmt: skip
 
+_LONGEST_REPETITION_TIME = 1.0  # s
+
 
 @dataclass(frozen=True, eq=False)
 class PulseSequence:
@@ -44,7 +46,7 @@ class PulseSequence:
     ------
     ValueError
         If the arrays differ in length, are empty or not finite, a time is not positive, a pulse is longer
-        than the repetition time, or a flip angle lies outside [0, 2 pi].
+        than the repetition time, that is longer than 1 s, or a flip angle lies outside [0, 2 pi].
     """
 
     flip_angle: FloatArray
@@ -57,6 +59,11 @@ class PulseSequence:
         pulse_duration = _vector(self.pulse_duration, "pulse_duration")
         repetition_time = check_positive(self.repetition_time, "repetition_time")
         inversion_duration = check_positive(self.inversion_duration, "inversion_duration")
+        if repetition_time > _LONGEST_REPETITION_TIME:
+            raise ValueError(
+                f"repetition_time must not exceed {_LONGEST_REPETITION_TIME:g} s; got {repetition_time:g} s. "
+                "Is it in ms?"
+            )
         if flip_angle.shape != pulse_duration.shape:
             raise ValueError(
                 "flip_angle and pulse_duration must have the same length; "

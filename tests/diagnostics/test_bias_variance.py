@@ -1,10 +1,12 @@
 """The table of bias and variance, on an estimator whose bias and variance are known."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from amplitudes import SNR, AmplitudeEstimator, T, amplitude_data
+from sklearn.linear_model import LinearRegression
 
-from crbestim import bias_variance
+from crbestim import Pipeline, SVDCompressor, bias_variance
 
 
 @pytest.fixture
@@ -79,6 +81,27 @@ def test_the_first_bound_decides_what_is_informative(data):
 def test_bias_variance_is_reproducible(data):
     first, second = (table(AmplitudeEstimator(), data) for _ in range(2))
     assert first.equals(second)
+
+
+def test_columns_must_agree(data):
+    X, y, crb = data
+    y2, crb2 = (
+        pd.DataFrame(np.hstack([y, y]), columns=["a", "b"]),
+        pd.DataFrame(np.hstack([crb, crb]), columns=["b", "a"]),
+    )
+    with pytest.raises(ValueError, match="crb must have the columns of y"):
+        bias_variance(AmplitudeEstimator(), X, y2, crb2, progress=False)
+    named = AmplitudeEstimator()
+    named.target_names_ = ["amplitude"]
+    with pytest.raises(ValueError, match="y must have the columns that the estimator predicts"):
+        bias_variance(named, X, pd.DataFrame(y, columns=["a"]), crb, progress=False)
+
+
+def test_real_signals_before_a_compressor_are_refused(data):
+    X, y, crb = data
+    pipe = Pipeline([SVDCompressor(1), LinearRegression()]).fit(X.real, y)
+    with pytest.raises(TypeError, match="X must be complex for an estimator that compresses"):
+        bias_variance(pipe, X.real, y, crb, progress=False)
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,7 @@ def test_interruption_from_the_keyboard_keeps_whole_epochs_and_continues(data, m
                 raise KeyboardInterrupt
             yield batch
 
-    with monkeypatch.context() as patch, pytest.warns(UserWarning, match="interrupted after 2 of 5 epochs"):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="interrupted after 2 of 5 epochs"):
         patch.setattr(FingerprintBatches, "__iter__", interrupting)
         interrupted.fit(X, y, crb=crb)
     assert len(interrupted.history_) == 2
@@ -297,6 +297,37 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_keeps_good_weights(data, mo
     assert len(bad.history_) == 2
 
 
+def test_weights_spoilt_by_the_last_step_are_no_success(data):
+    X, y, crb = data
+    wild = {"validation_fraction": 0, "learning_rate": 1e38, "training": "paper", "batch_size": 600}
+    with pytest.raises(ValueError, match="became (NaN or infinite|nan|inf) in epoch 1"):
+        regressor(max_epochs=1, **wild).fit(X, y, crb=crb)
+    spoilt = regressor(max_epochs=3, **wild)
+    with pytest.raises(ValueError, match="training was stopped"):
+        spoilt.fit(X, y, crb=crb)
+    assert np.isfinite(spoilt.predict(X)).all()
+
+
+@pytest.mark.parametrize("epoch", [1, 4])
+def test_interruption_in_the_first_or_last_epoch_is_told(data, monkeypatch, epoch):
+    X, y, crb = data
+    draw = FingerprintBatches.__iter__
+
+    def interrupting(self):
+        for batch in draw(self):
+            if self.training and self.epoch == epoch:
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(FingerprintBatches, "__iter__", interrupting)
+    fitted = regressor()
+    with pytest.raises(KeyboardInterrupt, match=f"interrupted after {epoch - 1} of 4 epochs"):
+        fitted.fit(X, y, crb=crb)
+    assert len(fitted.history_) == epoch - 1
+    assert not fitted.history_.isna().any(axis=None)
+    assert np.isfinite(fitted.predict(X)).all()
+
+
 def test_progress_is_shown_unless_silenced(data, capsys):
     X, y, crb = data
     regressor(max_epochs=2, verbose=1).fit(X, y, crb=crb)
@@ -320,6 +351,27 @@ def _with_nan(values):
     return changed
 
 
+def test_columns_of_the_bound_must_be_those_of_y(data):
+    X, y, crb = data
+    frames = pd.DataFrame(y, columns=["a", "b"]), pd.DataFrame(crb, columns=["b", "a"])
+    with pytest.raises(ValueError, match="crb must have the columns of y"):
+        regressor().fit(X, frames[0], crb=frames[1])
+    with pytest.raises(ValueError, match="crb must have the row index of y"):
+        regressor().fit(X, frames[0], crb=frames[0].iloc[::-1])
+
+
+def test_any_amplitude_gives_the_same_estimate_and_zero_gives_none(data):
+    X, y, crb = data
+    fitted = regressor().fit(X, y, crb=crb)
+    for scale in (1e-30, 1e-12, 1e20, 1e30):
+        np.testing.assert_allclose(fitted.predict(X * scale), fitted.predict(X), rtol=1e-3)
+    X = X.copy()
+    X[5] = 0
+    estimate = fitted.predict(X)
+    assert np.isnan(estimate[5]).all()
+    assert np.isfinite(np.delete(estimate, 5, axis=0)).all()
+
+
 @pytest.mark.parametrize(
     ("arguments", "change", "message"),
     [
@@ -339,9 +391,16 @@ def _with_nan(values):
         ({"batch_size": -5}, {}, "batch_size must be at least 1"),
         ({"learning_rate": -1.0}, {}, "learning_rate must be positive"),
         ({"validation_fraction": 1.0}, {}, "validation_fraction must lie in"),
+        ({"validation_fraction": 0.9999}, {}, "validation_fraction=0.9999 leaves nothing to train on"),
+        ({"device": "abacus"}, {}, "device must name a torch device"),
         ({"patience": 2, "validation_fraction": 0.0}, {}, "patience needs a validation loss"),
         ({"checkpoint": "/no/such/directory/state.pt"}, {}, "checkpoint: the directory"),
         ({"checkpoint": "state.pt", "random_state": None}, {}, "checkpoint needs an int as random_state"),
+        (
+            {"checkpoint": "state.pt", "random_state": np.random.RandomState(0)},
+            {},
+            "checkpoint needs an int as random_state",
+        ),
         ({"checkpoint": "state.pt", "warm_start": True}, {}, "checkpoint needs .* warm_start=False"),
     ],
 )
@@ -355,9 +414,22 @@ def test_bad_input_is_named(data, arguments, change, message):
         regressor(**arguments).fit(inputs["X"], inputs["y"], crb=inputs["crb"])
 
 
-def test_wrong_noise_is_named(data):
-    with pytest.raises(TypeError, match="noise must be a NoiseModel or None"):
-        regressor(noise=0.01).fit(data[0], data[1], crb=data[2])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"noise": 0.01}, "noise must be a NoiseModel or None"),
+        ({"checkpoint": 3}, "checkpoint must be a path"),
+        ({"validation_fraction": "a"}, "validation_fraction must be a number"),
+    ],
+)
+def test_wrong_types_are_named(data, arguments, message):
+    with pytest.raises(TypeError, match=message):
+        regressor(**arguments).fit(data[0], data[1], crb=data[2])
+
+
+def test_complex_targets_are_refused(data):
+    with pytest.raises(TypeError, match="y must be real"):
+        regressor().fit(data[0], data[1] + 0j, crb=data[2])
 
 
 def test_prediction_checks_its_input(data):

@@ -122,6 +122,31 @@ def test_coefficient_images(data):
     np.testing.assert_allclose(pipe.predict_coefficients(images), expected, rtol=1e-5)
 
 
+def test_background_is_nan_in_maps(data):
+    pipe = Pipeline([SVDCompressor(), regressor()]).fit(data.X, data.y, crb=data.crb)
+    images = (data.X[:20] @ pipe[0].basis_).reshape(4, 5, 13)
+    images[1, 2] = 0
+    maps = pipe.predict_coefficients(images)
+    assert np.isnan(maps[1, 2]).all()
+    assert np.isnan(maps).sum() == 3
+
+
+@pytest.mark.parametrize("routing", [True, False])
+def test_named_columns_stay_named(data, routing):
+    compressor = SVDCompressor().set_output(transform="pandas")
+    with sklearn.config_context(enable_metadata_routing=routing):
+        pipe = Pipeline([compressor, regressor()]).fit(data.X, data.y, crb=data.crb)
+    expected = pipe.predict(data.X)
+    np.testing.assert_allclose(pipe.predict_coefficients(data.X @ compressor.basis_), expected, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("routing")
+def test_a_search_as_the_last_step(data):
+    search = GridSearchCV(regressor(), {"max_epochs": [1, 2]}, cv=2, scoring=scorer(), error_score="raise")
+    pipe = Pipeline([SVDCompressor(), search]).fit(data.X, data.y, crb=data.crb)
+    assert pipe.predict(data.X).shape == data.y.shape
+
+
 def test_bad_coefficients_are_named(data):
     pipe = Pipeline([SVDCompressor(), regressor()]).fit(data.X, data.y, crb=data.crb)
     with pytest.raises(ValueError, match="C must have 13 columns"):

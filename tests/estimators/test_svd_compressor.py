@@ -112,6 +112,12 @@ def test_wrong_types_are_named():
         compressor.inverse_transform(np.ones((4, 6), complex))
 
 
+def test_real_signals_after_a_complex_fit_are_refused():
+    compressor = SVDCompressor(3).fit(signals())
+    with pytest.raises(TypeError, match="X must be complex, as it was in fit"):
+        compressor.transform(np.abs(signals()))
+
+
 def test_mismatched_columns_are_named():
     compressor = SVDCompressor(3).fit(signals())
     with pytest.raises(ValueError, match="39 features, but SVDCompressor is expecting 40"):

@@ -76,6 +76,11 @@ def test_paper_network_adds_earlier_outputs_of_the_same_width(coefficients):
         torch.testing.assert_close(module(x), module.last(h))
 
 
+@pytest.mark.parametrize("n_inputs", [2, 60, 130, 200, 998])
+def test_paper_network_takes_any_width(n_inputs):
+    assert PaperNetwork(n_inputs, 5)(torch.ones(3, n_inputs)).shape == (3, 5)
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_row_of_zeros_gives_finite_output_and_gradient(network):
     module = NETWORKS[network](26, 3)

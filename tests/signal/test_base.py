@@ -226,3 +226,19 @@ def test_parameter_tells_its_range(closed, low, high, text):
 def test_parameter_has_a_label_with_its_unit():
     assert Parameter("T1", "T_1", "s", (0, 1)).label == "$T_1$ [s]"
     assert Parameter("m0s", "m_0^s", "1", (0, 1)).label == "$m_0^s$"
+
+
+@pytest.mark.parametrize("method", ["signal", "jacobian", "crb"])
+def test_a_model_that_returns_wrong_shapes_is_named(method):
+    class Wrong(SignalModel):
+        parameters = (Parameter("a", "a", "1", (0, 1)), Parameter("b", "b", "1", (0, 1)))
+        n_timepoints = 3
+
+        def _signal(self, theta):
+            return np.ones(3)
+
+        def _jacobian(self, theta):
+            return np.ones((len(theta), 2, 3))
+
+    with pytest.raises(ValueError, match=r"Wrong\._(signal|jacobian) must return shape"):
+        getattr(Wrong(), method)([[0.5, 0.5]])

@@ -645,3 +645,10 @@ def test_columns_of_a_frame_come_in_any_order(short_model, draw_theta):
     for method in METHODS:
         function = getattr(short_model, method)
         np.testing.assert_array_equal(function(shuffled), function(theta.to_numpy()))
+
+
+@pytest.mark.parametrize("t2f", [1e-9, 1e-6, 1e-5])
+def test_signal_is_finite_for_vanishing_t2f(short_model, t2f):
+    theta = tissue(T2f=t2f)
+    assert np.isfinite(short_model.signal(theta)).all()
+    assert np.isfinite(short_model.jacobian(theta)).all()
