@@ -28,7 +28,12 @@ def test_own_sequence(short_sequence, tmp_path):
     assert done.returncode == 0, done.stderr
     for method in ("CRB network", "MSE network", "NLLS"):
         assert method in done.stdout
-    assert sorted(file.name for file in output.iterdir()) == ["estimates.png", "quickstart.csv", "training.png"]
+    assert sorted(file.name for file in output.iterdir()) == [
+        "estimates.png",
+        "quickstart.csv",
+        "sequence.png",
+        "training.png",
+    ]
     table = pd.read_csv(output / "quickstart.csv")
     assert set(table["target"]) == {"m0s", "T1", "T2f"}
     judged = table[table["region"] == "all"]

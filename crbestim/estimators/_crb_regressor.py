@@ -289,7 +289,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         _refuse_complex(X)
         if is_complex(y):
-            raise TypeError("y must be real, but is complex.")
+            raise ValueError("Complex data not supported: y must be real.")
         check_same_columns(y, crb)
         fresh = not (self.warm_start and hasattr(self, "net_"))
         checked: tuple[NDArray, NDArray] = validate_data(self, X, y, reset=fresh, multi_output=True, y_numeric=True)

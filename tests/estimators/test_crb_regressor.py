@@ -428,7 +428,7 @@ def test_wrong_types_are_named(data, arguments, message):
 
 
 def test_complex_targets_are_refused(data):
-    with pytest.raises(TypeError, match="y must be real"):
+    with pytest.raises(ValueError, match="y must be real"):
         regressor().fit(data[0], data[1] + 0j, crb=data[2])
 
 
