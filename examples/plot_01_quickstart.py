@@ -48,8 +48,8 @@ if options.output is not None:
     options.output.mkdir(parents=True, exist_ok=True)
 
 n_training, n_test, n_realizations = (2_000, 200, 10) if options.fast else (40_000, 2_000, 100)
-n_epochs = 8 if options.fast else 75
-n_nlls_realizations, nlls_seconds = (2, 2) if options.fast else (10, 120)
+n_epochs = 8 if options.fast else 65
+n_nlls_realizations, nlls_seconds = (2, 2) if options.fast else (10, 90)
 
 # %%
 # Simulate
