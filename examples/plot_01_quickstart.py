@@ -195,7 +195,7 @@ if options.output is not None:
 # likely.
 
 noise = NoiseModel.at_snr(50)
-fig, axes = plt.subplots(2, 3, figsize=(9, 6.6), layout="constrained")
+fig, axes = plt.subplots(2, 3, figsize=(9, 7.2), layout="constrained")
 limits = {"m0s": (0, 0.4), "T1": (0, 4), "T2f": (0, 0.6)}
 for row, pipe, name in zip(axes, (crb_pipe, mse_pipe), ("CRB network", "MSE network"), strict=True):
     rng = np.random.default_rng(3)
