@@ -60,7 +60,7 @@ def estimators():
         Pipeline(
             [
                 SVDCompressor(n_components=1),
-                CRBWeightedRegressor("mse", noise=None, max_epochs=2, verbose=0, random_state=0),
+                CRBWeightedRegressor("mse", noise=None, network="paper", max_epochs=2, verbose=0, random_state=0),
             ]
         ),
         NLLSEstimator(MTHybridStateModel(sequence), n_candidates=16, verbose=0),
