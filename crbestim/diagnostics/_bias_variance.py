@@ -80,15 +80,13 @@ def bias_variance(
     """
     X = checked_signals(estimator, X)
     names = _target_names(estimator, y, target_names)
-    table_of_y = y
-    y = check_targets(y, len(X))
-    for bound in crb.values() if isinstance(crb, Mapping) else [crb]:
-        check_same_columns(table_of_y, bound)
-    bounds = {
-        name: check_crb(bound, y.shape) for name, bound in (crb.items() if isinstance(crb, Mapping) else [("", crb)])
-    }
-    if not bounds:
+    given = dict(crb) if isinstance(crb, Mapping) else {"": crb}
+    if not given:
         raise ValueError("crb is an empty mapping; expected at least one bound.")
+    for bound in given.values():
+        check_same_columns(y, bound)
+    y = check_targets(y, len(X))
+    bounds = {name: check_crb(bound, y.shape) for name, bound in given.items()}
     if names is None:
         names = [f"target{i}" for i in range(y.shape[1])]
     if len(names) != y.shape[1]:
