@@ -33,6 +33,27 @@ class SaturationTable(NamedTuple):
     inverse_step: float
     coefficients: FloatArray
 
+    def factor(self, flip_angle: FloatArray, x: FloatArray) -> FloatArray:
+        r"""Factor :math:`a = \exp(-\alpha^2 f(x) / x^2)` on z of a pulse.
+
+        Parameters
+        ----------
+        flip_angle : ndarray
+            Actual flip angle B1 alpha, in rad.
+        x : ndarray
+            tau / T2s, within the table's range; broadcast with `flip_angle`.
+
+        Returns
+        -------
+        ndarray
+        """
+        position = (np.log(x) - self.start) * self.inverse_step
+        piece = np.clip(position.astype(int), 0, len(self.coefficients) - 1)
+        c = np.moveaxis(self.coefficients[piece], -1, 0)
+        part = position - piece
+        value = c[0] + part * (c[1] + part * (c[2] + part * c[3]))
+        return np.exp(-(flip_angle**2) / x * value)
+
 
 @lru_cache(maxsize=32)
 def saturation_table(lineshape: Lineshape, shortest: float, longest: float) -> SaturationTable:
