@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from ._threads import run_blocks
 from ._validation import FloatArray, check_finite, check_positive, numeric_array
 
 __all__ = ["cramer_rao_bound", "fisher_information"]
@@ -14,6 +16,7 @@ __all__ = ["cramer_rao_bound", "fisher_information"]
 _LARGE_CONDITION = 1e11
 # Entries of a null vector below this are rounding: that parameter has no part in the ambiguity.
 _NULL_COMPONENT = 1e-6
+_BLOCK = 64  # samples that a thread takes at a time
 
 
 def fisher_information(jacobian: ArrayLike, noise_std: float = 1.0) -> FloatArray:
@@ -79,19 +82,58 @@ def cramer_rao_bound(jacobian: ArrayLike, noise_std: float = 1.0) -> FloatArray:
     """
     stacked = _as_real(jacobian)
     noise_std = check_positive(noise_std, "noise_std")
-    n_parameters = stacked.shape[-1]
-    flat = stacked.reshape(-1, *stacked.shape[-2:])
-    norm = np.linalg.norm(flat, axis=-2)
-    blind = norm == 0
-    scaled = flat / np.where(blind, 1.0, norm)[:, None, :]
-    # A row of its own for each zero column: it is then orthogonal to all others, and has no part in their bound.
-    rows = blind[:, :, None] * np.eye(n_parameters)
-    upper = np.asarray(np.linalg.qr(np.concatenate([scaled, rows], axis=1), mode="r"))
-    variance = _inverse_row_norms(upper, n_rows=flat.shape[-2])
+    n_rows, n_parameters = stacked.shape[-2:]
+    flat = np.ascontiguousarray(stacked.reshape(-1, n_rows, n_parameters))
+    norm = np.empty((len(flat), n_parameters))
+    upper = np.zeros((len(flat), n_parameters, n_parameters))
+    run_blocks(lambda block: _orthogonalise(flat[block], norm[block], upper[block]), len(flat), _BLOCK)
     with np.errstate(divide="ignore", over="ignore"):
-        bound = variance * (noise_std / norm) ** 2
-    bound[blind] = np.inf
+        bound = _inverse_row_norms(upper, n_rows) * (noise_std / norm) ** 2
+    bound[norm == 0] = np.inf
     return bound.reshape(*stacked.shape[:-2], n_parameters)
+
+
+@njit(cache=True, error_model="numpy", nogil=True, fastmath={"reassoc", "contract"})
+def _orthogonalise(matrices, norm, upper):  # type: ignore[no-untyped-def]
+    """Norms of the columns, (n, P), and R of the scaled columns, (n, P, P), by modified Gram-Schmidt.
+
+    R is as accurate as that of Householder's reflections (Bjoerck and Paige, SIAM J. Matrix Anal. Appl. 13, 1992). A
+    zero column has the unit vector as its row and column of R, and so no part in the bound of the others.
+    """
+    n, n_rows, n_columns = matrices.shape
+    columns = np.empty((n_columns, n_rows))
+    for sample in range(n):
+        for row in range(n_rows):
+            for i in range(n_columns):
+                columns[i, row] = matrices[sample, row, i]
+        for i in range(n_columns):
+            norm[sample, i] = _normalise(columns[i])
+        for i in range(n_columns):
+            direction = columns[i]
+            length = _normalise(direction)
+            upper[sample, i, i] = length if norm[sample, i] > 0 else 1.0
+            for j in range(i + 1, n_columns):
+                other = columns[j]
+                part = 0.0
+                for row in range(n_rows):
+                    part += direction[row] * other[row]
+                upper[sample, i, j] = part
+                for row in range(n_rows):
+                    other[row] -= part * direction[row]
+
+
+@njit(cache=True, error_model="numpy", nogil=True, fastmath={"reassoc", "contract"})
+def _normalise(column):  # type: ignore[no-untyped-def]
+    """Scale a column to unit norm, unless it is zero, and return its norm."""
+    square = 0.0
+    for row in range(len(column)):
+        square += column[row] * column[row]
+    length = np.sqrt(square)
+    if length > 0:
+        inverse = 1 / length
+        for row in range(len(column)):
+            column[row] *= inverse
+    return length
 
 
 def _as_real(jacobian: ArrayLike) -> FloatArray:

@@ -9,6 +9,7 @@ import crbestim
 
 LAYERS = (
     "_validation",
+    "_threads",
     "bounds",
     "signal",
     "noise",

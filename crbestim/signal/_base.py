@@ -104,6 +104,13 @@ class SignalModel(ABC):
         """Return both; override where they share work."""
         return self._signal(theta), self._jacobian(theta)
 
+    def _coefficients(self, theta: FloatArray, basis: NDArray, derivatives: bool) -> tuple[NDArray, NDArray | None]:
+        """Return signal @ basis, (n, k), and its derivatives, (n, k, P), or None; override to project on the fly."""
+        if not derivatives:
+            return self._checked(self._signal(theta), "_signal", theta) @ basis, None
+        signal, jacobian = self._checked_pair(theta)
+        return signal @ basis, basis.T @ jacobian
+
     def _regular_point(self, theta: FloatArray, known: Sequence[str] = ()) -> tuple[FloatArray, FloatArray]:
         """Return where the bound is evaluated, (n, P), and a factor on each parameter's bound, (n, P).
 
@@ -122,39 +129,50 @@ class SignalModel(ABC):
         """Names of the parameters, in the order of theta's columns."""
         return tuple(parameter.name for parameter in self.parameters)
 
-    def signal(self, theta: ArrayLike | pd.DataFrame) -> NDArray[np.complex128]:
-        """Signal for M0 = 1.
+    def signal(self, theta: ArrayLike | pd.DataFrame, basis: ArrayLike | None = None) -> NDArray[np.complex128]:
+        """Signal for M0 = 1, or its coefficients.
 
         Parameters
         ----------
         theta : array_like or DataFrame of shape (n, P)
             Parameters in SI units; an array's columns in the order of `parameters`, a DataFrame's in any.
+        basis : array_like of shape (T, k), optional
+            Orthonormal basis V: return the coefficients s V.
 
         Returns
         -------
-        ndarray of shape (n, T), complex
+        ndarray of shape (n, T) or (n, k), complex
 
         Raises
         ------
         ValueError
-            If theta has wrong columns, or values that are not finite or not physical.
+            If theta has wrong columns, or values that are not finite or not physical; for a basis that does not
+            fit.
         """
         values = self.check_theta(theta)
-        return self._checked(self._signal(values), "_signal", values).astype(np.complex128)
+        if basis is None:
+            return self._checked(self._signal(values), "_signal", values).astype(np.complex128)
+        checked = check_basis(basis, self.n_timepoints)
+        result = np.empty((len(values), checked.shape[1]), dtype=np.complex128)
+        for chunk in self._chunks(len(values), _CHUNK_BYTES, 1):
+            result[chunk] = self._coefficients(values[chunk], checked, derivatives=False)[0]
+        return result
 
-    def jacobian(self, theta: ArrayLike | pd.DataFrame) -> NDArray[np.complex128]:
-        """Derivatives of the signal for M0 = 1 with respect to the parameters.
+    def jacobian(self, theta: ArrayLike | pd.DataFrame, basis: ArrayLike | None = None) -> NDArray[np.complex128]:
+        """Derivatives of the signal for M0 = 1, or of its coefficients, with respect to the parameters.
 
         Parameters
         ----------
         theta : array_like or DataFrame of shape (n, P)
             As for `signal`.
+        basis : array_like of shape (T, k), optional
+            As for `signal`.
 
         Returns
         -------
-        ndarray of shape (n, T, P), complex
-            In inverse units of the parameters. It takes 16 n T P bytes: for the bound of a large data set
-            use `crb`, which works in chunks.
+        ndarray of shape (n, T, P) or (n, k, P), complex
+            In inverse units of the parameters. The first takes 16 n T P bytes; the second 16 n k P, and whatever a
+            chunk of voxels needs. For the bound of a large data set use `crb`, which works in chunks too.
 
         Raises
         ------
@@ -162,7 +180,14 @@ class SignalModel(ABC):
             As `signal`.
         """
         values = self.check_theta(theta)
-        return self._checked(self._jacobian(values), "_jacobian", values, len(self.parameters)).astype(np.complex128)
+        n_parameters = len(self.parameters)
+        if basis is None:
+            return self._checked(self._jacobian(values), "_jacobian", values, n_parameters).astype(np.complex128)
+        checked = check_basis(basis, self.n_timepoints)
+        result = np.empty((len(values), checked.shape[1], n_parameters), dtype=np.complex128)
+        for chunk in self._chunks(len(values), _CHUNK_BYTES, n_parameters + 1):
+            result[chunk] = self._coefficients(values[chunk], checked, derivatives=True)[1]
+        return result
 
     def crb(
         self,
@@ -198,9 +223,8 @@ class SignalModel(ABC):
         ValueError
             As `signal`; for unknown names, a target that is known, or a basis that does not fit.
         """
-        return np.concatenate(
-            [bound for _, (bound,) in self._stream_bounds(self.check_theta(theta), targets, (basis,), known)]
-        )
+        chunks = self._stream_bounds(self.check_theta(theta), targets, (basis,), known)
+        return np.concatenate([bound for _, _, (bound,) in chunks])
 
     def check_theta(self, theta: ArrayLike | pd.DataFrame) -> FloatArray:
         """Return parameters as a float64 array of shape (n, P), or raise.
@@ -287,8 +311,8 @@ class SignalModel(ABC):
         bases: Sequence[ArrayLike | None],
         known: str | Sequence[str] = (),
         chunk_bytes: int = _CHUNK_BYTES,
-    ) -> Iterator[tuple[slice, list[FloatArray]]]:
-        """Yield slices of the samples and their bounds, one for each basis, from one Jacobian a chunk."""
+    ) -> Iterator[tuple[slice, list[NDArray], list[FloatArray]]]:
+        """Yield slices of the samples and, for each basis (None: all of the data), signals and bounds."""
         names = self.check_names(targets)
         fixed = check_names(known, self.parameter_names, "known")
         both = [name for name in names if name in fixed]
@@ -298,21 +322,40 @@ class SignalModel(ABC):
         columns = self._columns(names)
         free = [column for column, name in enumerate(self.parameter_names) if name not in fixed]
         position = [free.index(column) for column in columns]
-        # The Jacobian, its copy with M0's columns, that copy scaled, and LAPACK's own, in complex numbers.
-        sample_bytes = 16 * self.n_timepoints * (4 * len(self.parameters) + 8)
-        step = max(1, chunk_bytes // sample_bytes)
-        for start in range(0, len(theta), step):
-            chunk = slice(start, start + step)
+        # The Jacobian, its copy with M0's columns, and that one's copy as real numbers.
+        for chunk in self._chunks(len(theta), chunk_bytes, 3 * len(self.parameters) + 4):
             where, factor = self._regular_point(theta[chunk], fixed)
-            signal, jacobian = self._signal_and_jacobian(where)
-            self._checked(signal, "_signal", where)
-            self._checked(jacobian, "_jacobian", where, len(self.parameters))
-            bounds = []
+            moved = (where != theta[chunk]).any(axis=1)
+            signals, bounds = [], []
             for basis in checked:
-                augmented = _with_scale(*_compressed(signal, jacobian[:, :, free], basis))
+                signal, jacobian = self._checked_pair(where, basis)
                 with np.errstate(invalid="ignore"):
-                    bounds.append(cramer_rao_bound(augmented)[:, position] * factor[:, columns])
-            yield chunk, bounds
+                    bound = cramer_rao_bound(_with_scale(signal, jacobian[:, :, free]))
+                    bounds.append(bound[:, position] * factor[:, columns])
+                if moved.any():
+                    signal[moved] = self._checked_signal(theta[chunk][moved], basis)
+                signals.append(signal)
+            yield chunk, signals, bounds
+
+    def _chunks(self, n: int, chunk_bytes: int, n_copies: int) -> Iterator[slice]:
+        """Slices of n samples that need at most so many bytes, if each needs some complex signals."""
+        step = max(1, chunk_bytes // (16 * self.n_timepoints * n_copies))
+        return (slice(start, min(start + step, n)) for start in range(0, n, step))
+
+    def _checked_signal(self, theta: FloatArray, basis: NDArray | None) -> NDArray:
+        if basis is None:
+            return self._checked(self._signal(theta), "_signal", theta)
+        return self._coefficients(theta, basis, derivatives=False)[0]
+
+    def _checked_pair(self, theta: FloatArray, basis: NDArray | None = None) -> tuple[NDArray, NDArray]:
+        """Signal and Jacobian, or their coefficients."""
+        if basis is not None:
+            coefficients, derivatives = self._coefficients(theta, basis, derivatives=True)
+            assert derivatives is not None
+            return coefficients, derivatives
+        signal, jacobian = self._signal_and_jacobian(theta)
+        self._checked(jacobian, "_jacobian", theta, len(self.parameters))
+        return self._checked(signal, "_signal", theta), jacobian
 
     def _checked(self, values: NDArray, method: str, theta: FloatArray, *last: int) -> NDArray:
         """Return what a model's own method gave, if it has the right shape."""
@@ -326,12 +369,6 @@ class SignalModel(ABC):
 
     def __sklearn_clone__(self) -> SignalModel:
         return self
-
-
-def _compressed(signal: NDArray, jacobian: NDArray, basis: NDArray | None) -> tuple[NDArray, NDArray]:
-    if basis is None:
-        return signal, jacobian
-    return signal @ basis, np.einsum("ntp,tk->nkp", jacobian, basis, optimize=True)
 
 
 def _with_scale(signal: NDArray, jacobian: NDArray) -> NDArray:

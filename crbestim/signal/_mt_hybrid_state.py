@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import MappingProxyType
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._validation import FloatArray
-from ._base import Parameter, SignalModel
-from ._mt_kernel import simulate
-from ._saturation import LINESHAPES, Lineshape, saturation_table
+from ._base import Parameter
+from ._generalized_bloch import GeneralizedBlochTable, generalized_bloch_table
+from ._hybrid_state import HybridStateModel
+from ._saturation import LINESHAPES, Lineshape, SaturationTable, saturation_table
 from ._sequence import PulseSequence
+from ._two_pool_kernel import simulate
+
+Saturation = Literal["graham", "generalized-bloch"]
 
 # Where a parameter vanishes from the signal, the bound is the limit; it is evaluated this far off.
-_LEAST_B0 = 1e-3  # of pi / TR
 _LEAST_M0S = 1e-4
 _LEAST_RX = 1e-2  # 1/s
-# Closer to a stop band (fraction of pi / TR), or below this B1, the signal is zero and nothing is encoded.
-_NO_SIGNAL = 1e-6
+
+_T1S = Parameter("T1s", r"T_1^s", "s", (0.0, 30.0), closed="right")
 
 
-class MTHybridStateModel(SignalModel):
+class MTHybridStateModel(HybridStateModel):
     r"""Free and semi-solid pool under a periodic pulse train that keeps the free pool in the hybrid state.
 
     The free pool's magnetisation has length r along the axis of polar angle v, which B0, B1 and the nominal
@@ -46,21 +48,26 @@ class MTHybridStateModel(SignalModel):
         By default the built-in one, `PulseSequence.default`.
     lineshape : {"super-lorentzian", "lorentzian", "gaussian"}, default="super-lorentzian"
         Of the semi-solid pool.
-    saturation : {"graham"}, default="graham"
-        How a pulse saturates the semi-solid pool: Graham's first-order rate.
+    saturation : {"graham", "generalized-bloch"}, default="graham"
+        How a pulse saturates the semi-solid pool. Graham's first-order rate takes z as constant while the pulse
+        lasts; the generalized Bloch model solves
+        :math:`\dot z = -\omega_1^2 \int_0^t G((t - u)/T_2^s)\, z(u)\, du`, so a short strong pulse can invert z.
+    separate_T1 : bool, default=False
+        Whether the semi-solid pool has a relaxation time of its own. T1 is then the free pool's, and T1s a further
+        parameter, the last one; :math:`R_1` in the equation of z becomes :math:`R_1^s = 1/T_1^s`.
 
     Attributes
     ----------
     parameters : tuple of Parameter
         m0s (fractional size of the semi-solid pool), T1 (s), T2f (s), Rx (exchange rate, 1/s), T2s (s), B0
-        (off-resonance, rad/s), B1 (relative to nominal).
+        (off-resonance, rad/s), B1 (relative to nominal), and T1s (s) if asked for.
 
     Raises
     ------
     TypeError
         If `sequence` is no PulseSequence.
     ValueError
-        If `lineshape` or `saturation` is unknown.
+        If `lineshape`, `saturation` or `separate_T1` is none of the above.
 
     Notes
     -----
@@ -75,6 +82,9 @@ class MTHybridStateModel(SignalModel):
     J. Assländer et al., Hybrid-state free precession in nuclear magnetic resonance, Commun. Phys. 2, 2019.
     X. Zhang, Q. Duchemin, K. Liu et al., Cramér-Rao bound-informed training of neural networks for
     quantitative MRI, Magn. Reson. Med. 88, 2022.
+    S. J. Graham and R. M. Henkelman, Understanding pulsed magnetization transfer, J. Magn. Reson. Imaging 7, 1997.
+    J. Assländer et al., Generalized Bloch model: A theory for pulsed magnetization transfer, Magn. Reson. Med. 87,
+    2022.
     """
 
     parameters = (
@@ -93,105 +103,56 @@ class MTHybridStateModel(SignalModel):
         self,
         sequence: PulseSequence | None = None,
         lineshape: Lineshape = "super-lorentzian",
-        saturation: str = "graham",
+        saturation: Saturation = "graham",
+        separate_T1: bool = False,
     ) -> None:
-        sequence = PulseSequence.default() if sequence is None else sequence
-        if not isinstance(sequence, PulseSequence):
-            raise TypeError(f"sequence must be a PulseSequence; got {type(sequence).__name__}.")
-        if lineshape not in LINESHAPES:
-            raise ValueError(f"lineshape must be one of {list(get_args(Lineshape))}; got {lineshape!r}.")
-        if saturation != "graham":
-            raise ValueError(f"saturation must be 'graham'; got {saturation!r}.")
-        shortest = min(sequence.pulse_duration.min(), sequence.inversion_duration)
-        longest = max(sequence.pulse_duration.max(), sequence.inversion_duration)
-        least, most = self.parameters[4].bounds
-        attributes = {
-            "sequence": sequence,
-            "lineshape": lineshape,
-            "saturation": saturation,
-            "_table": saturation_table(lineshape, float(shortest / most), float(longest / least)),
-        }
-        self.__dict__.update(attributes)
+        for name, value, choices in (
+            ("lineshape", lineshape, LINESHAPES),
+            ("saturation", saturation, get_args(Saturation)),
+            ("separate_T1", separate_T1, (False, True)),
+        ):
+            if value not in choices:
+                raise ValueError(f"{name} must be one of {list(choices)}; got {value!r}.")
+        super().__init__(sequence, lineshape=lineshape, saturation=saturation, separate_T1=bool(separate_T1))
+        if separate_T1:
+            self.__dict__["parameters"] = (*self.parameters, _T1S)
 
-    sequence: PulseSequence
     lineshape: Lineshape
-    saturation: str
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{type(self).__name__} is immutable; make a new one instead of setting {name!r}.")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"{type(self).__name__} is immutable; {name!r} cannot be deleted.")
-
-    def __repr__(self) -> str:
-        return f"MTHybridStateModel({self.sequence!r}, {self.lineshape!r}, {self.saturation!r})"
+    saturation: Saturation
+    separate_T1: bool
 
     @property
-    def n_timepoints(self) -> int:
-        """Number of echoes T of a cycle."""
-        return self.sequence.n_pulses
-
-    def _signal(self, theta: FloatArray) -> NDArray:
-        return self._simulate(theta, derivatives=False)[0]
-
-    def _jacobian(self, theta: FloatArray) -> NDArray:
-        return self._simulate(theta, derivatives=True)[1]
-
-    def _signal_and_jacobian(self, theta: FloatArray) -> tuple[NDArray, NDArray]:
-        return self._simulate(theta, derivatives=True)
-
-    def _simulate(self, theta: FloatArray, derivatives: bool) -> tuple[NDArray, NDArray]:
+    def _table(self) -> SaturationTable | GeneralizedBlochTable:
+        """Saturation of the semi-solid pool over the sequence's pulses and the ranges of T2s and B1."""
         sequence = self.sequence
-        return simulate(
-            theta,
-            sequence.flip_angle,
-            sequence.pulse_duration,
-            sequence.polar_angle,
-            sequence.repetition_time,
-            sequence.inversion_duration,
-            self.__dict__["_table"],
-            derivatives,
-        )
+        durations = np.append(sequence.pulse_duration, sequence.inversion_duration)
+        t2s, b1 = (self.parameters[column].bounds for column in (4, 6))
+        x = float(durations.min() / t2s[1]), float(durations.max() / t2s[0])
+        if self.saturation == "graham":
+            return saturation_table(self.lineshape, *x)
+        return generalized_bloch_table(self.lineshape, *x, b1[1] * max(np.pi, float(sequence.flip_angle.max())))
 
-    def _target_values(self, theta: FloatArray) -> FloatArray:
-        folded = theta.copy()
-        folded[:, 5] = self._fold(theta[:, 5])
-        return folded
-
-    def _fold(self, b0: FloatArray) -> FloatArray:
-        """Fold B0 [rad/s] into [0, pi/TR], where alone it is identifiable."""
-        period = 2 * np.pi / self.sequence.repetition_time
-        rest = np.mod(b0, period)
-        return np.minimum(rest, period - rest)
+    def _simulate(
+        self, theta: FloatArray, derivatives: bool, basis: FloatArray | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        return simulate(theta, self.sequence, self._table, derivatives, basis)
 
     def _regular_point(self, theta: FloatArray, known: Sequence[str] = ()) -> tuple[FloatArray, FloatArray]:
         """Move off the points where a parameter vanishes from the signal.
 
-        The derivative by B0 is proportional to B0 near 0, those by Rx and T2s to m0s near 0, that by T2s to Rx near
-        0: the bound of each grows as the inverse square. To first order in Rx the signal tells but the product
-        Rx m0s (M0 absorbs the rest of m0s), and only the second order tells the two apart, unless one is known. At
-        the stop bands and at B1 = 0 the signal itself vanishes, and every bound with it is inf.
+        The derivatives by Rx, T2s and T1s are proportional to m0s near 0, those by T2s and T1s to Rx near 0: the
+        bound of each grows as the inverse square. To first order in Rx the signal tells but the product Rx m0s (M0
+        absorbs the rest of m0s), and only the second order tells the two apart, unless one is known.
         """
-        band = np.pi / self.sequence.repetition_time
-        where = theta.copy()
-        factor = np.ones_like(theta)
-        b0 = self._fold(theta[:, 5])
-        where[:, 5] = np.maximum(b0, _LEAST_B0 * band)
+        where, factor = self._away_from_bands(theta)
+        semi_solid = [4, 7] if self.separate_T1 else [4]
         where[:, 0] = np.maximum(theta[:, 0], _LEAST_M0S)
         where[:, 3] = np.maximum(theta[:, 3], _LEAST_RX)
         with np.errstate(divide="ignore", over="ignore"):
-            by_b0, by_m0s, by_rx = (
-                (where[:, column] / value) ** 2 for column, value in ((5, b0), (0, theta[:, 0]), (3, theta[:, 3]))
-            )
-        factor[:, 5] *= by_b0
-        factor[:, [3, 4]] *= by_m0s[:, None]
-        factor[:, 4] *= by_rx
-        with np.errstate(over="ignore"):
+            by_m0s, by_rx = ((where[:, column] / theta[:, column]) ** 2 for column in (0, 3))
+            factor[:, [3, *semi_solid]] *= by_m0s[:, None]
+            factor[:, semi_solid] *= by_rx[:, None]
             factor[:, 0] *= by_rx if "Rx" in known else by_rx**2
-        if "m0s" not in known:
-            factor[:, 3] *= by_rx
-        silent = (band - b0 < _NO_SIGNAL * band) | (theta[:, 6] < _NO_SIGNAL)
-        where[silent, 5] = np.minimum(where[silent, 5], (1 - _NO_SIGNAL) * band)
-        where[silent, 6] = np.maximum(where[silent, 6], _NO_SIGNAL)
-        factor[silent] = np.inf
+            if "m0s" not in known:
+                factor[:, 3] *= by_rx
         return where, factor

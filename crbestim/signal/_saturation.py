@@ -87,6 +87,31 @@ def saturation_table(lineshape: Lineshape, shortest: float, longest: float) -> S
     return SaturationTable(low, 1 / step, coefficients)
 
 
+def orientations(depth: int, order: int) -> tuple[FloatArray, FloatArray]:
+    r"""Quadrature over the orientations c in [0, 1] of a super-Lorentzian's Gaussians, widths and weights.
+
+    Gauss-Legendre panels halve towards the magic angle, where the width :math:`|3 c^2 - 1| / 2` vanishes.
+
+    Parameters
+    ----------
+    depth : int
+        How often the panels halve.
+    order : int
+        Nodes of a panel.
+
+    Returns
+    -------
+    width, weight : ndarray
+    """
+    magic = 1 / np.sqrt(3)
+    panels = np.concatenate([[0.0], 2.0 ** np.arange(-depth, 1)])
+    edges = np.unique(np.concatenate([magic * (1 - panels), magic + (1 - magic) * panels]))
+    nodes, weights = np.polynomial.legendre.leggauss(order)
+    half = np.diff(edges)[:, None] / 2
+    c = (edges[:-1, None] + half * (nodes + 1)).ravel()
+    return np.abs(3 * c**2 - 1) / 2, (half * weights).ravel()
+
+
 def _lorentzian(x: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return f and f' for G(u) = exp(-u)."""
     series = x**2 / 2 - x**3 / 6 + x**4 / 24 - x**5 / 120
@@ -104,16 +129,9 @@ def _super_lorentzian(x: FloatArray) -> tuple[FloatArray, FloatArray]:
     r"""Return f and f' for :math:`G(u) = \int_0^1 \exp(-u^2 (3 c^2 - 1)^2 / 8) dc`.
 
     For each orientation c this is a Gaussian of width :math:`w = |3 c^2 - 1| / 2`:
-    :math:`f = \int_0^1 f_{gauss}(w x) / w^2 dc`. Gauss-Legendre panels shrink towards the magic angle.
+    :math:`f = \int_0^1 f_{gauss}(w x) / w^2 dc`.
     """
-    magic = 1 / np.sqrt(3)
-    panels = np.concatenate([[0.0], 2.0 ** np.arange(-30, 1)])
-    edges = np.unique(np.concatenate([magic * (1 - panels), magic + (1 - magic) * panels]))
-    nodes, weights = np.polynomial.legendre.leggauss(16)
-    half = np.diff(edges)[:, None] / 2
-    c = (edges[:-1, None] + half * (nodes + 1)).ravel()
-    weight = (half * weights).ravel()
-    width = np.abs(3 * c**2 - 1) / 2
+    width, weight = orientations(depth=30, order=16)
     f, slope = np.empty_like(x), np.empty_like(x)
     for i, value in enumerate(x):
         gauss_f, gauss_slope = _gaussian(width * value)

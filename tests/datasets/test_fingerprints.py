@@ -45,7 +45,7 @@ def test_contents(short_model, dataset):
 
 
 def test_signals_are_clean_and_belong_to_theta(short_model, dataset):
-    np.testing.assert_array_equal(dataset.X, short_model.signal(dataset.theta))
+    np.testing.assert_allclose(dataset.X, short_model.signal(dataset.theta), rtol=1e-10, atol=1e-14)
     np.testing.assert_array_equal(dataset.y, dataset.theta[["m0s", "T1", "T2f"]])
 
 
@@ -77,14 +77,14 @@ def test_prior_may_be_given_in_any_order(short_model):
     shuffled = Prior({name: prior.distributions[name] for name in ("B1", "T1", "T2f", "Rx", "B0", "T2s", "m0s")})
     data = make_fingerprints(short_model, shuffled, n_samples=8, random_state=0)
     pd.testing.assert_frame_equal(data.theta, shuffled.sample(8, random_state=0)[list(NAMES)])
-    np.testing.assert_array_equal(data.X, short_model.signal(data.theta))
+    np.testing.assert_allclose(data.X, short_model.signal(data.theta), rtol=1e-10, atol=1e-14)
 
 
 def test_theta_may_be_given(short_model, draw_theta):
     theta = pd.DataFrame(draw_theta(6), columns=list(NAMES))
     data = make_fingerprints(short_model, theta=theta[list(NAMES[::-1])])
     pd.testing.assert_frame_equal(data.theta, theta)
-    np.testing.assert_array_equal(data.X, short_model.signal(theta))
+    np.testing.assert_allclose(data.X, short_model.signal(theta), rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize("targets", ["T2f", ("B1", "T1"), NAMES])

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from crbestim.signal import _mt_kernel
+from crbestim import _threads
 
 SCRIPT = """
 import multiprocessing, torch
@@ -28,14 +28,14 @@ def test_threads_of_torch_and_forks():
 @pytest.mark.parametrize(("limit", "expected"), [("1", 1), ("", None), ("nonsense", None)])
 def test_openmp_limit_is_respected(monkeypatch, limit, expected):
     monkeypatch.setenv("OMP_NUM_THREADS", limit)
-    assert _mt_kernel._n_threads() == (expected or _mt_kernel.config.NUMBA_NUM_THREADS)
+    assert _threads.n_threads() == (expected or _threads.config.NUMBA_NUM_THREADS)
 
 
 def test_number_of_threads_does_not_change_the_result(short_model, draw_theta, monkeypatch):
     theta = draw_theta(7)
     results = []
     for n_threads in (1, 3, 20):
-        monkeypatch.setattr(_mt_kernel, "_n_threads", lambda n=n_threads: n)
+        monkeypatch.setattr(_threads, "n_threads", lambda n=n_threads: n)
         results.append(short_model.jacobian(theta))
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])

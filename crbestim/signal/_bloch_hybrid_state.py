@@ -1,0 +1,71 @@
+"""A single pool in the hybrid state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+
+import numpy as np
+
+from .._validation import FloatArray
+from ._base import Parameter
+from ._hybrid_state import HybridStateModel
+from ._sequence import PulseSequence
+from ._single_pool_kernel import simulate
+
+
+class BlochHybridStateModel(HybridStateModel):
+    r"""A single pool under a periodic pulse train that keeps it in the hybrid state.
+
+    The magnetisation has length r along the axis of polar angle v, which B0, B1 and the nominal angle
+    :math:`\vartheta` of the sequence give as in `MTHybridStateModel`. Between pulses
+
+    .. math:: \dot r = -[\cos^2 v\, R_1 + \sin^2 v\, R_2] r + \cos v\, R_1,
+
+    and the signal at an echo is :math:`M_0 r \sin v` in the exact periodic steady state: the limit
+    :math:`m_0^s = 0`, :math:`R_x = 0` of the two-pool model. Derivatives are analytic.
+
+    Parameters
+    ----------
+    sequence : PulseSequence, optional
+        By default the built-in one, `PulseSequence.default`. The durations of its pulses play no role.
+
+    Attributes
+    ----------
+    parameters : tuple of Parameter
+        T1 (s), T2 (s), B0 (off-resonance, rad/s), B1 (relative to nominal).
+
+    Raises
+    ------
+    TypeError
+        If `sequence` is no PulseSequence.
+
+    Notes
+    -----
+    As for `MTHybridStateModel`, only the fold of B0 into :math:`[0, \pi/T_R]` is identifiable; `target_values`
+    returns it.
+
+    References
+    ----------
+    J. Assländer et al., Hybrid-state free precession in nuclear magnetic resonance, Commun. Phys. 2, 2019.
+    """
+
+    parameters = (
+        Parameter("T1", r"T_1", "s", (0.0, 30.0), closed="right"),
+        Parameter("T2", r"T_2", "s", (0.0, 30.0), closed="right"),
+        Parameter("B0", r"B_0", "rad/s", (-np.inf, np.inf), closed="neither"),
+        Parameter("B1", r"B_1 / B_1^\mathrm{nominal}", "1", (0.0, 3.0)),
+    )
+    default_targets = ("T1", "T2")
+    not_above = MappingProxyType({"T2": "T1"})
+
+    def __init__(self, sequence: PulseSequence | None = None) -> None:
+        super().__init__(sequence)
+
+    def _simulate(
+        self, theta: FloatArray, derivatives: bool, basis: FloatArray | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        return simulate(theta, self.sequence, derivatives, basis)
+
+    def _regular_point(self, theta: FloatArray, known: Sequence[str] = ()) -> tuple[FloatArray, FloatArray]:
+        return self._away_from_bands(theta)

@@ -1,0 +1,151 @@
+"""What the compiled hybrid-state kernels share: the axis, and output of samples or coefficients.
+
+A kernel works on groups of `WIDTH` voxels in SIMD lanes, and leaves a group's signal and derivatives in a scratch
+array `samples`, (1 + P, T, WIDTH).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._threads import run_blocks
+from .._validation import FloatArray
+from ._lanes import WIDTH, compiled, inlined, load, scatter, sin_cos, splat, sqrt, store
+
+_GROUPS_PER_BLOCK = 16
+_TILE = 8  # columns of the basis that are summed at a time
+
+
+def source_stamp(*files: str) -> str:
+    """Hash of the text of this file, of the lanes and of other files.
+
+    Numba's cache follows the file of a function alone, and the cells of a closure: with the hash in a cell it follows
+    all that the function is made of.
+    """
+    here = Path(__file__)
+    paths = [here, here.with_name("_lanes.py"), *map(Path, files)]
+    return sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def run_kernel(
+    kernel: Callable[..., None],
+    constants: FloatArray,
+    shared: tuple[Any, ...],
+    n_pulses: int,
+    n_parameters: int,
+    basis: FloatArray | None = None,
+) -> tuple[FloatArray, FloatArray]:
+    """Run a compiled kernel on all voxels, in threads.
+
+    Parameters
+    ----------
+    kernel : compiled function
+        Called as ``kernel(constants, first, *shared, basis, signal, jacobian)`` for a block of groups.
+    constants : ndarray of shape (n, c)
+        What the kernel needs to know of each voxel.
+    shared : tuple
+        Further arguments, the same for all voxels.
+    n_pulses, n_parameters : int
+        T, and the number of derivatives P; 0 for the signal alone.
+    basis : ndarray of shape (T, k), optional
+        Real columns on which signal and derivatives are projected.
+
+    Returns
+    -------
+    signal : ndarray of shape (n, T) or (n, k)
+    jacobian : ndarray of shape (n, T, P) or (n, k, P)
+    """
+    n = len(constants)
+    n_groups = -(-n // WIDTH)
+    rows = np.minimum(np.arange(n_groups * WIDTH), n - 1)
+    grouped = np.ascontiguousarray(constants[rows].reshape(n_groups, WIDTH, -1).swapaxes(1, 2))
+    length = n_pulses if basis is None else basis.shape[1]
+    columns = np.zeros((-(-length // _TILE) * _TILE if basis is not None else 0, n_pulses))
+    if basis is not None:
+        columns[:length] = basis.T
+    signal = np.empty((len(rows), length))
+    jacobian = np.empty((len(rows), length, n_parameters))
+
+    def run(block: slice) -> None:
+        kernel(grouped[block], block.start * WIDTH, *shared, columns, signal, jacobian)
+
+    run_blocks(run, n_groups, _GROUPS_PER_BLOCK)
+    return signal[:n], jacobian[:n]
+
+
+@inlined
+def axis(polar_angle, b1, cos_phi, slope_phi):
+    """Actual polar angle v of the axis: sin v, cos v, dv/dB0, dv/dB1.
+
+    The phase phi = B0 TR/2 comes as cos phi and slope_phi = sin(phi) TR/2.
+    """
+    sine, cosine = sin_cos(b1 * polar_angle)
+    projected = cosine * cos_phi
+    inverse_square = 1 / (sine * sine + projected * projected)
+    inverse = sqrt(inverse_square)
+    return (
+        sine * inverse,
+        projected * inverse,
+        sine * cosine * slope_phi * inverse_square,
+        (polar_angle * cos_phi * inverse_square),
+    )
+
+
+@inlined
+def closing_angle(first, last, flip, crush, flip_slope):
+    """Part of r that the inversion returns to the first axis, beta, with d beta / dB0 and d beta / dB1.
+
+    Axes as from `axis`; flip = cos(pi B1), crush = sin^2(pi B1 / 2), flip_slope = -pi sin(pi B1).
+    """
+    sin_1, cos_1, v_1_b0, v_1_b1 = first
+    sin_t, cos_t, v_t_b0, v_t_b1 = last
+    beta = cos_1 * cos_t * flip - sin_1 * sin_t * crush
+    by_v_1 = -(sin_1 * cos_t) * flip - cos_1 * sin_t * crush
+    by_v_t = -(cos_1 * sin_t) * flip - sin_1 * cos_t * crush
+    by_flip = flip_slope * (cos_1 * cos_t + sin_1 * sin_t * 0.5)
+    return beta, by_v_1 * v_1_b0 + by_v_t * v_t_b0, by_v_1 * v_1_b1 + by_v_t * v_t_b1 + by_flip
+
+
+@compiled
+def emit(samples, n_samples, basis, first, signal, jacobian):
+    """Write a group's samples, or their projection on the basis, to the rows of its voxels."""
+    n_pulses = samples.shape[1]
+    if len(basis) == 0:
+        for t in range(n_pulses):
+            scatter(signal, first, (t,), load(samples, (0, t)))
+            for p in range(1, n_samples):
+                scatter(jacobian, first, (t, p - 1), load(samples, (p, t)))
+        return
+    n_coefficients = signal.shape[1]
+    total = np.empty((_TILE, WIDTH))
+    for p in range(n_samples):
+        for k in range(0, len(basis), _TILE):
+            s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = splat(0.0)
+            for t in range(n_pulses):
+                value = load(samples, (p, t))
+                s0 = s0 + value * basis[k, t]
+                s1 = s1 + value * basis[k + 1, t]
+                s2 = s2 + value * basis[k + 2, t]
+                s3 = s3 + value * basis[k + 3, t]
+                s4 = s4 + value * basis[k + 4, t]
+                s5 = s5 + value * basis[k + 5, t]
+                s6 = s6 + value * basis[k + 6, t]
+                s7 = s7 + value * basis[k + 7, t]
+            store(total, (0,), s0)
+            store(total, (1,), s1)
+            store(total, (2,), s2)
+            store(total, (3,), s3)
+            store(total, (4,), s4)
+            store(total, (5,), s5)
+            store(total, (6,), s6)
+            store(total, (7,), s7)
+            for i in range(min(_TILE, n_coefficients - k)):
+                if p == 0:
+                    scatter(signal, first, (k + i,), load(total, (i,)))
+                else:
+                    scatter(jacobian, first, (k + i, p - 1), load(total, (i,)))
