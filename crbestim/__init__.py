@@ -8,12 +8,20 @@ from .diagnostics import EstimateDisplay, bias_variance
 from .estimators import CRBWeightedRegressor, NLLSEstimator, Pipeline, SVDCompressor
 from .metrics import CRBEfficiencyScorer, crb_efficiency_score, crb_loss
 from .noise import NoiseModel
-from .signal import BlochHybridStateModel, MTHybridStateModel, Parameter, PulseSequence, SignalModel
+from .signal import (
+    BlochHybridStateModel,
+    BlochMcConnellModel,
+    MTHybridStateModel,
+    Parameter,
+    PulseSequence,
+    SignalModel,
+)
 
 __version__ = version("crbestim")
 
 __all__ = [
     "BlochHybridStateModel",
+    "BlochMcConnellModel",
     "CRBEfficiencyScorer",
     "CRBWeightedRegressor",
     "EstimateDisplay",

@@ -19,8 +19,10 @@ def n_threads() -> int:
 def run_blocks(run: Callable[[slice], None], n: int, size: int) -> None:
     """Call `run`, compiled code that releases the GIL, with slices of at most `size` that cover range(n).
 
-    Not in OpenMP's threads: those would change torch's number of threads and forbid a fork.
+    Every thread gets one at least, if there are enough. The threads are not OpenMP's: those would change torch's
+    number of threads and forbid a fork.
     """
+    size = max(1, min(size, -(-n // n_threads())))
     blocks = [slice(first, min(first + size, n)) for first in range(0, n, size)]
     threads = min(n_threads(), len(blocks))
     if threads <= 1:

@@ -2,7 +2,15 @@
 
 from ._base import Parameter, SignalModel
 from ._bloch_hybrid_state import BlochHybridStateModel
+from ._bloch_mcconnell import BlochMcConnellModel
 from ._mt_hybrid_state import MTHybridStateModel
 from ._sequence import PulseSequence
 
-__all__ = ["BlochHybridStateModel", "MTHybridStateModel", "Parameter", "PulseSequence", "SignalModel"]
+__all__ = [
+    "BlochHybridStateModel",
+    "BlochMcConnellModel",
+    "MTHybridStateModel",
+    "Parameter",
+    "PulseSequence",
+    "SignalModel",
+]

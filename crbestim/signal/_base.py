@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from .._validation import FloatArray, check_basis, check_matrix, check_names
 from ..bounds import cramer_rao_bound
 
-# Working memory of one chunk of the bound, in bytes.
-_CHUNK_BYTES = 2**27
+# Most working memory of one chunk, in bytes: more would not stay in the processor's cache, and takes longer.
+_CHUNK_BYTES = 2**25
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class SignalModel(ABC):
             return self._checked(self._signal(values), "_signal", values).astype(np.complex128)
         checked = check_basis(basis, self.n_timepoints)
         result = np.empty((len(values), checked.shape[1]), dtype=np.complex128)
-        for chunk in self._chunks(len(values), _CHUNK_BYTES, 1):
+        for chunk in self._chunks(len(values), 1):
             result[chunk] = self._coefficients(values[chunk], checked, derivatives=False)[0]
         return result
 
@@ -185,7 +185,7 @@ class SignalModel(ABC):
             return self._checked(self._jacobian(values), "_jacobian", values, n_parameters).astype(np.complex128)
         checked = check_basis(basis, self.n_timepoints)
         result = np.empty((len(values), checked.shape[1], n_parameters), dtype=np.complex128)
-        for chunk in self._chunks(len(values), _CHUNK_BYTES, n_parameters + 1):
+        for chunk in self._chunks(len(values), n_parameters + 1):
             result[chunk] = self._coefficients(values[chunk], checked, derivatives=True)[1]
         return result
 
@@ -310,7 +310,7 @@ class SignalModel(ABC):
         targets: str | Sequence[str] | None,
         bases: Sequence[ArrayLike | None],
         known: str | Sequence[str] = (),
-        chunk_bytes: int = _CHUNK_BYTES,
+        memory_limit: int = _CHUNK_BYTES,
     ) -> Iterator[tuple[slice, list[NDArray], list[FloatArray]]]:
         """Yield slices of the samples and, for each basis (None: all of the data), signals and bounds."""
         names = self.check_names(targets)
@@ -323,23 +323,23 @@ class SignalModel(ABC):
         free = [column for column, name in enumerate(self.parameter_names) if name not in fixed]
         position = [free.index(column) for column in columns]
         # The Jacobian, its copy with M0's columns, and that one's copy as real numbers.
-        for chunk in self._chunks(len(theta), chunk_bytes, 3 * len(self.parameters) + 4):
+        for chunk in self._chunks(len(theta), 3 * len(self.parameters) + 4, memory_limit):
             where, factor = self._regular_point(theta[chunk], fixed)
             moved = (where != theta[chunk]).any(axis=1)
             signals, bounds = [], []
             for basis in checked:
                 signal, jacobian = self._checked_pair(where, basis)
                 with np.errstate(invalid="ignore"):
-                    bound = cramer_rao_bound(_with_scale(signal, jacobian[:, :, free]))
+                    bound = cramer_rao_bound(_with_scale(signal, jacobian, free))
                     bounds.append(bound[:, position] * factor[:, columns])
                 if moved.any():
                     signal[moved] = self._checked_signal(theta[chunk][moved], basis)
                 signals.append(signal)
             yield chunk, signals, bounds
 
-    def _chunks(self, n: int, chunk_bytes: int, n_copies: int) -> Iterator[slice]:
-        """Slices of n samples that need at most so many bytes, if each needs some complex signals."""
-        step = max(1, chunk_bytes // (16 * self.n_timepoints * n_copies))
+    def _chunks(self, n: int, n_copies: int, memory_limit: int = _CHUNK_BYTES) -> Iterator[slice]:
+        """Slices of n samples, each of which needs the memory of some complex signals."""
+        step = max(1, min(memory_limit, _CHUNK_BYTES) // (16 * self.n_timepoints * n_copies))
         return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
     def _checked_signal(self, theta: FloatArray, basis: NDArray | None) -> NDArray:
@@ -371,13 +371,23 @@ class SignalModel(ABC):
         return self
 
 
-def _with_scale(signal: NDArray, jacobian: NDArray) -> NDArray:
-    """Append the derivatives with respect to Re M0 and Im M0 at M0 = 1.
+def _with_scale(signal: NDArray, jacobian: NDArray, columns: Sequence[int]) -> NDArray:
+    """Columns of the Jacobian, and the derivatives with respect to Re M0 and Im M0 at M0 = 1.
 
     For a real signal and real derivatives the column of Im M0, which is imaginary, is orthogonal to all
     others: it changes no bound and is left out.
     """
-    columns = [jacobian, signal[:, :, None]]
-    if signal.dtype.kind == "c" or jacobian.dtype.kind == "c":
-        columns.append(1j * signal[:, :, None])
-    return np.concatenate(columns, axis=2)
+    is_complex = signal.dtype.kind == "c" or jacobian.dtype.kind == "c"
+    n_columns = len(columns)
+    augmented = np.empty(
+        (*signal.shape, n_columns + 1 + is_complex), dtype=np.complex128 if is_complex else np.float64
+    )
+    if n_columns == jacobian.shape[2]:
+        augmented[:, :, :n_columns] = jacobian
+    else:
+        for place, column in enumerate(columns):
+            augmented[:, :, place] = jacobian[:, :, column]
+    augmented[:, :, n_columns] = signal
+    if is_complex:
+        augmented[:, :, n_columns + 1] = 1j * signal
+    return augmented
