@@ -1,9 +1,9 @@
-"""Error of the hybrid-state model against the Bloch-McConnell equations with finite pulses, over the paper's prior.
+"""Error of the hybrid state and of `MTBlochModel` against the Bloch-McConnell equations, over the paper's prior.
 
-For every voxel: the relative L2 error of the signal at M0 = 1, as it is and after the complex scale that fits best
-(M0 absorbs it), and what it does to an efficient estimator that trusts the hybrid state: the bias of the parameters to
-first order, pinv([J, s, i s]) (s_reference - s), in the parameters' units and over sqrt(CRB). For some voxels, also
-sqrt(CRB) of both models, as the reference tells more about B0 and B1.
+For every voxel: the relative L2 error of the signal after the complex scale that fits best (M0 absorbs it), and what
+it does to an efficient estimator that trusts the model: the bias of the parameters to first order,
+pinv([J, s, i s]) (s_reference - s), in the parameters' units and over sqrt(CRB). For some voxels, also sqrt(CRB) of
+the models and of the reference.
 
     python benchmarks/hybrid_state_accuracy.py --output accuracy.png
     python benchmarks/hybrid_state_accuracy.py --sequence pattern.csv --output accuracy.png
@@ -16,9 +16,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from crbestim import MTHybridStateModel, PulseSequence, paper_prior
-from crbestim.signal._bloch_mcconnell import BlochMcConnellModel
+from crbestim import BlochMcConnellModel, MTHybridStateModel, PulseSequence, paper_prior
+from crbestim.signal._mt_bloch import MTBlochModel
 
+MODELS = {"hybrid state": MTHybridStateModel, "MTBlochModel": MTBlochModel}
 TARGETS = ("m0s", "T1", "T2f")
 UNITS = {
     "m0s": (1e2, "%"), "T1": (1e3, "ms"), "T2f": (1e3, "ms"), "Rx": (1, "1/s"),
@@ -26,9 +27,9 @@ UNITS = {
 }  # fmt: skip
 B0, B1, T2F = "abs(B0) TR / π", "B1", "T2f [ms]"
 BINS = {
-    B0: [0, 0.2, 0.4, 0.6, 0.8, 1, 1.2, 1.4, 1.6, 1.8, 2],
-    B1: [0.3, 0.6, 0.8, 0.95, 1.05, 1.2, 1.4, 1.7],
-    T2F: [5, 20, 50, 100, 200, 400, 6000],
+    B0: [0, 0.4, 0.8, 1.2, 1.6, 2],
+    B1: [0.3, 0.7, 0.9, 1.1, 1.3, 1.7],
+    T2F: [5, 50, 100, 200, 400, 6000],
 }
 SNR = 50
 
@@ -55,25 +56,21 @@ def first_order_bias(model, theta, reference):
 
 
 def compare(sequence, theta):
-    """One row a voxel: where it lies, errors in %, bias in the parameter's unit and in sqrt(CRB) at SNR 50."""
-    prior = paper_prior(sequence.repetition_time)
-    hybrid, exact = MTHybridStateModel(sequence), BlochMcConnellModel(sequence)
-    signal, reference = hybrid.signal(theta), exact.signal(theta)
-    bias = pd.DataFrame(first_order_bias(hybrid, theta.to_numpy(), reference), columns=theta.columns)
-    least = pd.DataFrame(np.sqrt(hybrid.crb(theta, TARGETS)) / SNR, columns=TARGETS)
+    """One row a voxel: where it lies, and of each model errors in %, bias in the parameter's unit and in sqrt(CRB)."""
+    spread = paper_prior(sequence.repetition_time).std()
+    reference = BlochMcConnellModel(sequence).signal(theta)
     table = pd.DataFrame(
-        {
-            B0: np.abs(theta["B0"]) * sequence.repetition_time / np.pi,
-            B1: theta["B1"],
-            T2F: 1e3 * theta["T2f"],
-            "error": relative_error(signal, reference),
-            "scaled error": relative_error(best_scale(signal, reference), reference),
-        }
+        {B0: np.abs(theta["B0"]) * sequence.repetition_time / np.pi, B1: theta["B1"], T2F: 1e3 * theta["T2f"]}
     )
-    for name in TARGETS:
-        table[name] = UNITS[name][0] * np.abs(bias[name])
-        table[f"{name} in sqrt(CRB)"] = np.abs(bias[name]) / least[name]
-        table[f"{name} informative"] = least[name] < prior.std()[name] / 3
+    for label, kind in MODELS.items():
+        model = kind(sequence)
+        table[label, "error"] = relative_error(best_scale(model.signal(theta), reference), reference)
+        bias = pd.DataFrame(first_order_bias(model, theta.to_numpy(), reference), columns=theta.columns).abs()
+        least = pd.DataFrame(np.sqrt(model.crb(theta, TARGETS)) / SNR, columns=TARGETS)
+        for name in TARGETS:
+            table[label, name] = UNITS[name][0] * bias[name]
+            table[label, name, "ratio"] = bias[name] / least[name]
+            table[label, name, "informative"] = least[name] < spread[name] / 3
     return table
 
 
@@ -83,39 +80,42 @@ def quartiles(values):
     return "{1:.3g} ({0:.3g} to {2:.3g})".format(*(float(f"{q:.2g}") for q in np.quantile(values, [0.25, 0.5, 0.75])))
 
 
-def error_row(label, part):
-    return [label, str(len(part)), quartiles(part["error"]), quartiles(part["scaled error"])]
+def errors(table):
+    """Median and quartiles of the error in bins of each quantity, as rows of text."""
+
+    def row(quantity, label, part):
+        return [quantity, label, str(len(part)), *(quartiles(part[model, "error"]) for model in MODELS)]
+
+    rows = [["voxels with", "", "N", *(f"{model} [%]" for model in MODELS)]]
+    for quantity, edges in BINS.items():
+        bins = pd.cut(table[quantity], edges, labels=[f"{low} to {high}" for low, high in pairwise(edges)])
+        for i, (label, part) in enumerate(table.groupby(bins, observed=True)):
+            rows.append(row("\\ " if i else quantity, str(label), part))
+    return [*rows, row("all", "", table)]
 
 
-def bias_row(label, part):
-    row = [label]
+def biases(table):
+    """Bias of each target in the voxels that are informative about it, as rows of text."""
+    rows = [["target", "model", "N", "bias", "bias / √CRB", "above √CRB [%]"]]
     for name in TARGETS:
-        informative = part[part[f"{name} informative"]]
-        ratio = informative[f"{name} in sqrt(CRB)"]
-        row += [str(len(ratio)), quartiles(informative[name]), quartiles(ratio)]
-    return row
-
-
-ERROR_HEADER = ["N", "as it is [%]", "after scaling [%]"]
-BIAS_HEADER = [cell for name in TARGETS for cell in ("N", f"{name} [{UNITS[name][1]}]", "[√CRB]")]
-
-
-def summary(table, quantity, header, row):
-    """Median and quartiles in bins of one quantity, as rows of text."""
-    edges = BINS[quantity]
-    bins = pd.cut(table[quantity], edges, labels=[f"{low} to {high}" for low, high in pairwise(edges)])
-    rows = [row(str(label), part) for label, part in table.groupby(bins, observed=True)]
-    return [[quantity, *header], *rows, row("all", table)]
+        for i, model in enumerate(MODELS):
+            part = table[table[model, name, "informative"]]
+            ratio = part[model, name, "ratio"]
+            label = "\\ " if i else f"{name} [{UNITS[name][1]}]"
+            share = f"{100 * np.mean(ratio > 1):.0f}"
+            rows.append([label, model, str(len(part)), quartiles(part[model, name]), quartiles(ratio), share])
+    return rows
 
 
 def bounds(sequence, theta):
-    """Median sqrt(CRB) of every parameter in both models at SNR 50, and quartiles of their ratio, as rows of text."""
-    models = MTHybridStateModel(sequence), BlochMcConnellModel(sequence)
-    hybrid, exact = (np.sqrt(model.crb(theta, tuple(UNITS))) / SNR for model in models)
-    rows = [["parameter", "hybrid state", "Bloch-McConnell", "ratio"]]
+    """Median sqrt(CRB) of every parameter at SNR 50, and quartiles of the models' over the reference's, as text."""
+    kinds = {**MODELS, "reference": BlochMcConnellModel}
+    roots = {label: np.sqrt(kind(sequence).crb(theta, tuple(UNITS))) / SNR for label, kind in kinds.items()}
+    rows = [["parameter", *kinds, *(f"{label} / reference" for label in MODELS)]]
     for column, (name, (factor, unit)) in enumerate(UNITS.items()):
-        medians = [f"{factor * np.median(bound[:, column]):.3g}" for bound in (hybrid, exact)]
-        rows.append([f"{name} [{unit}]", *medians, quartiles(exact[:, column] / hybrid[:, column])])
+        medians = [f"{factor * np.median(root[:, column]):.3g}" for root in roots.values()]
+        ratios = [quartiles(roots[label][:, column] / roots["reference"][:, column]) for label in MODELS]
+        rows.append([f"{name} [{unit}]", *medians, *ratios])
     return rows
 
 
@@ -127,37 +127,48 @@ def as_rst(rows):
 
 
 def plot(table, title):
-    figure, axes = plt.subplots(2, 3, figsize=(14, 7.5), layout="constrained")
+    figure, axes = plt.subplots(2, 3, figsize=(14, 8), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)
     labels = {B0: r"$|B_0| T_R / \pi$", B1: r"$B_1 / B_1^\mathrm{nominal}$", T2F: r"$T_2^f$ [ms]"}
+    hybrid, rotating = MODELS
+    shared = {"s": 8, "linewidths": 0}
     from_pass_band = np.abs(table[B0] - 2 * np.round(table[B0] / 2))
     for axis, quantity in zip(axes[0], BINS, strict=True):
         colour, label = (table[B1], labels[B1]) if quantity == B0 else (from_pass_band, labels[B0] + " to pass band")
-        points = axis.scatter(table[quantity], table["scaled error"], c=colour, s=8, cmap="viridis", linewidths=0)
+        points = axis.scatter(table[quantity], table[hybrid, "error"], c=colour, cmap="viridis", **shared)
         figure.colorbar(points, ax=axis, label=label)
+        axis.scatter(table[quantity], table[rotating, "error"], color="C1", **shared)
         bins = pd.cut(table[quantity], BINS[quantity])
-        medians = table.groupby(bins, observed=True)[[quantity, "scaled error"]].median()
-        axis.plot(
-            medians[quantity], medians["scaled error"], "o-", color="black", mfc="white", label="median of a bin"
-        )
-        axis.set(xlabel=labels[quantity], ylabel="relative error of the signal [%]", yscale="log", ylim=(0.5, 150))
-        axis.legend(loc="lower right", fontsize="small")
+        place = table.groupby(bins, observed=True)[quantity].median()
+        for model, style in ((hybrid, "o-"), (rotating, "s-")):
+            medians = table.groupby(bins, observed=True)[[(model, "error")]].median()
+            axis.plot(place, medians, style, color="black", mfc="white", ms=5)
+        axis.set(xlabel=labels[quantity], ylabel="relative error of the signal [%]", yscale="log")
     axes[0, 2].set_xscale("log")
     for axis, name in zip(axes[1], TARGETS, strict=True):
         symbol = next(p.symbol for p in MTHybridStateModel.parameters if p.name == name)
-        told = table[f"{name} informative"]
-        axis.scatter(table[B0][~told], table[name][~told], color="0.8", s=8, linewidths=0, label="not informative")
+        told = table[hybrid, name, "informative"]
+        axis.scatter(table[B0][~told], table[hybrid, name][~told], color="0.8", **shared)
         points = axis.scatter(
-            table[B0][told], table[name][told], c=table[B1][told], s=8, cmap="viridis", linewidths=0,
-            vmin=BINS[B1][0], vmax=BINS[B1][-1], label="informative",
+            table[B0][told], table[hybrid, name][told], c=table[B1][told], cmap="viridis",
+            vmin=BINS[B1][0], vmax=BINS[B1][-1], **shared,
         )  # fmt: skip
         figure.colorbar(points, ax=axis, label=labels[B1])
-        low, high = np.quantile(table[name], [0.01, 0.99])
+        told = table[rotating, name, "informative"]
+        axis.scatter(table[B0][told], table[rotating, name][told], color="C1", **shared)
+        low, high = np.quantile(table[rotating, name][told], 0.02), np.quantile(table[hybrid, name], 0.99)
         axis.set(xlabel=labels[B0], ylabel=f"|bias| of ${symbol}$ [{UNITS[name][1]}]", yscale="log", ylim=(low, high))
-        axis.legend(loc="lower right", fontsize="small", markerscale=2.5)
     for axis in axes.flat:
         axis.yaxis.set_major_formatter("{x:g}")
     axes[0, 2].xaxis.set_major_formatter("{x:g}")
+    legend = [
+        plt.Line2D([], [], marker="o", ls="", color="C0", mfc=plt.get_cmap("viridis")(0.6), mec="none", label=hybrid),
+        plt.Line2D([], [], marker="o", ls="", color="0.8", label=f"{hybrid}, voxel not informative"),
+        plt.Line2D([], [], marker="o", ls="", color="C1", mec="none", label=rotating),
+        plt.Line2D([], [], marker="o", color="black", mfc="white", label=f"{hybrid}, median"),
+        plt.Line2D([], [], marker="s", color="black", mfc="white", label=f"{rotating}, median"),
+    ]
+    figure.legend(handles=legend, loc="outside lower center", ncols=len(legend))
     figure.suptitle(title)
     return figure
 
@@ -184,13 +195,8 @@ def main():
     prior = paper_prior(sequence.repetition_time)
     theta = prior.sample(arguments.n_voxels, random_state=arguments.seed, method="sobol")
     table = compare(sequence, theta)
-    for header, row in ((ERROR_HEADER, error_row), (BIAS_HEADER, bias_row)):
-        for quantity in BINS:
-            print(as_rst(summary(table, quantity, header, row)), end="\n\n")
-    for name in TARGETS:
-        ratio = table.loc[table[f"{name} informative"], f"{name} in sqrt(CRB)"]
-        print(f"{name}: |bias| > sqrt(CRB) in {100 * np.mean(ratio > 1):.0f} % of {len(ratio)} informative voxels")
-    print(f"\nsqrt(CRB) at SNR {SNR} in {min(arguments.n_bounds, len(theta))} voxels", end="\n\n")
+    print(as_rst(errors(table)), end="\n\n")
+    print(as_rst(biases(table)), end="\n\n")
     print(as_rst(bounds(sequence, theta[: arguments.n_bounds])))
     if arguments.output:
         plot(table, arguments.title).savefig(arguments.output, dpi=110)

@@ -11,6 +11,7 @@ from .noise import NoiseModel
 from .signal import (
     BlochHybridStateModel,
     BlochMcConnellModel,
+    MTBlochModel,
     MTHybridStateModel,
     Parameter,
     PulseSequence,
@@ -25,6 +26,7 @@ __all__ = [
     "CRBEfficiencyScorer",
     "CRBWeightedRegressor",
     "EstimateDisplay",
+    "MTBlochModel",
     "MTHybridStateModel",
     "NLLSEstimator",
     "NoiseModel",

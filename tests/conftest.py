@@ -1,19 +1,24 @@
 """Fixtures that several test files share."""
 
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import settings
 from scipy.integrate import quad
+from tissues import TR, random_theta
 
-from crbestim import MTHybridStateModel, PulseSequence
+from crbestim import BlochHybridStateModel, MTHybridStateModel, PulseSequence
 
 settings.register_profile("tests", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("tests")
 
-TR = 3.5e-3
+HYBRID_STATE_MODELS = {
+    "two pools": MTHybridStateModel,
+    "two pools, all options": partial(MTHybridStateModel, saturation="generalized-bloch", separate_T1=True),
+    "single pool": BlochHybridStateModel,
+}
 
 
 @pytest.fixture(scope="session")
@@ -37,25 +42,40 @@ def short_model(short_sequence):
     return MTHybridStateModel(short_sequence)
 
 
+@pytest.fixture(scope="session", params=HYBRID_STATE_MODELS.values(), ids=HYBRID_STATE_MODELS)
+def make_hybrid_model(request):
+    """A function that makes a hybrid-state model of a sequence; one after the other of all their kinds."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def hybrid_model(make_hybrid_model):
+    """A hybrid-state model with the built-in sequence."""
+    return make_hybrid_model()
+
+
+@pytest.fixture(scope="session")
+def short_hybrid_model(make_hybrid_model, short_sequence):
+    """A hybrid-state model with a short train."""
+    return make_hybrid_model(short_sequence)
+
+
 @pytest.fixture(scope="session")
 def draw_theta():
     """A function that draws n physical rows of theta, all parameters away from where they vanish."""
+    return random_theta
 
-    def draw(n, seed=0):
+
+@pytest.fixture(scope="session")
+def draw_basis():
+    """A function that draws a random orthonormal basis of k columns."""
+
+    def draw(n_rows, k, kind="real", seed=0):
         rng = np.random.default_rng(seed)
-        t1 = rng.uniform(0.3, 4.0, n)
-        band = np.pi / TR
-        return np.column_stack(
-            [
-                rng.uniform(0.01, 0.4, n),
-                t1,
-                t1 * rng.uniform(0.01, 0.9, n),
-                rng.uniform(5.0, 120.0, n),
-                rng.uniform(5e-6, 20e-6, n),
-                rng.uniform(0.02, 0.95, n) * band * rng.choice([-1, 1], n) + 2 * band * rng.integers(-1, 2, n),
-                rng.uniform(0.3, 1.7, n),
-            ]
-        )
+        matrix = rng.standard_normal((n_rows, k))
+        if kind == "complex":
+            matrix = matrix + 1j * rng.standard_normal((n_rows, k))
+        return np.linalg.qr(matrix)[0]
 
     return draw
 

@@ -1,9 +1,11 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crbestim import cramer_rao_bound, fisher_information
+from crbestim import _threads, cramer_rao_bound, fisher_information
 
 
 def random_jacobian(rng, shape, kind="complex"):
@@ -118,6 +120,96 @@ def test_input_is_left_alone():
     copy = jacobian.copy()
     cramer_rao_bound(jacobian)
     np.testing.assert_array_equal(jacobian, copy)
+
+
+def exact_bound(jacobian):
+    """Diagonal of the inverse of J^T J in rational numbers, by Gauss and Jordan's elimination."""
+    columns = [[Fraction(float(value)) for value in column] for column in jacobian.T]
+    n = len(columns)
+    rows = [[sum(map(Fraction.__mul__, a, b)) for b in columns] + [Fraction(i == j) for j in range(n)]
+            for i, a in enumerate(columns)]  # fmt: skip
+    for i in range(n):
+        rows[i] = [value / rows[i][i] for value in rows[i]]
+        for j in range(n):
+            if j != i:
+                rows[j] = [value - rows[j][i] * pivot for value, pivot in zip(rows[j], rows[i], strict=True)]
+    return np.array([float(rows[i][n + i]) for i in range(n)])
+
+
+@both_kinds
+@pytest.mark.parametrize("condition", [1e4, 1e6, 1e8, 1e10])
+@pytest.mark.parametrize("n_rows", [9, 40])
+def test_error_grows_with_the_condition_and_not_with_its_square(kind, condition, n_rows):
+    """Singular values fall evenly, so that columns lose their digits one after the other; units differ besides."""
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        left, right = (np.linalg.qr(rng.standard_normal((n, 6)))[0] for n in (n_rows, 6))
+        stacked = (left * np.geomspace(1, 1 / condition, 6)) @ right.T * 10.0 ** rng.uniform(-6, 6, 6)
+        bound = cramer_rao_bound(
+            stacked if kind == "real" else stacked[: n_rows // 2] + 1j * stacked[-(n_rows // 2) :]
+        )
+        if kind == "complex":
+            stacked = np.concatenate([stacked[: n_rows // 2], stacked[-(n_rows // 2) :]])
+        np.testing.assert_allclose(bound, exact_bound(stacked), rtol=100 * condition * np.finfo(float).eps)
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-100, 1e100, 1e150])
+@pytest.mark.parametrize("column", [0, 1, 2])
+def test_columns_of_any_usual_magnitude(scale, column):
+    jacobian = random_jacobian(np.random.default_rng(0), (20, 3))
+    scales = np.ones(3)
+    scales[column] = scale
+    np.testing.assert_allclose(cramer_rao_bound(jacobian * scales), cramer_rao_bound(jacobian) / scales**2, rtol=1e-12)
+
+
+@both_kinds
+@pytest.mark.parametrize(
+    "view",
+    [
+        np.asfortranarray,
+        lambda jacobian: jacobian[:, ::-1, ::2],
+        lambda jacobian: jacobian[::-2],
+        lambda jacobian: np.swapaxes(jacobian, 0, 1)[2:9],
+        lambda jacobian: np.broadcast_to(jacobian[0], (4, 2, *jacobian.shape[1:])),
+        lambda jacobian: jacobian[:, None, :, None, :].swapaxes(0, 1).squeeze(3)[None],
+        lambda jacobian: jacobian[0],
+    ],
+    ids=["fortran", "strides", "reversed", "swapped", "broadcast", "leading", "single"],
+)
+def test_memory_layout_and_leading_axes_do_not_matter(kind, view):
+    jacobian = view(random_jacobian(np.random.default_rng(0), (9, 30, 8), kind))
+    jacobian.flags.writeable = False
+    bound = cramer_rao_bound(jacobian)
+    expected = [cramer_rao_bound(one.copy()) for one in jacobian.reshape(-1, *jacobian.shape[-2:])]
+    np.testing.assert_array_equal(bound, np.reshape(expected, (*jacobian.shape[:-2], jacobian.shape[-1])))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64])
+def test_single_precision_is_read_and_not_kept(dtype):
+    """The bound is that of the rounded numbers in double precision."""
+    rng = np.random.default_rng(0)
+    jacobian = random_jacobian(rng, (5, 30, 4), "complex" if dtype is np.complex64 else "real").astype(dtype)
+    jacobian[..., 3] = jacobian[..., 2] + dtype(1e-3) * jacobian[..., 3]
+    bound = cramer_rao_bound(jacobian)
+    assert bound.dtype == np.float64
+    wide = jacobian.astype(np.complex128 if dtype is np.complex64 else np.float64)
+    np.testing.assert_array_equal(bound, cramer_rao_bound(wide))
+
+
+def test_a_sample_has_the_same_bound_in_any_batch_and_any_number_of_threads(monkeypatch):
+    """To the last bit, also beside singular ones and where it is one."""
+    jacobian = random_jacobian(np.random.default_rng(0), (300, 20, 5))
+    jacobian[::7, :, 2] = 0
+    jacobian[::11, :, 4] = jacobian[::11, :, 1]
+    jacobian[::13, :, 3] = jacobian[::13, :, 0] * (1 + 1e-12)
+    monkeypatch.setattr(_threads, "n_threads", lambda: 1)
+    together = cramer_rao_bound(jacobian)
+    for sample in (0, 1, 7, 11, 13, 299):
+        np.testing.assert_array_equal(cramer_rao_bound(jacobian[sample]), together[sample])
+    np.testing.assert_array_equal(cramer_rao_bound(jacobian[3:]), together[3:])
+    for n_threads in (2, 5, 1000):
+        monkeypatch.setattr(_threads, "n_threads", lambda n=n_threads: n)
+        np.testing.assert_array_equal(cramer_rao_bound(jacobian), together)
 
 
 # --- the bound where it has none ------------------------------------------------------------------

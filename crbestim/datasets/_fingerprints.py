@@ -11,16 +11,16 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
-from .._validation import check_count, check_names
-from ..signal import BlochHybridStateModel, MTHybridStateModel, SignalModel
+from .._validation import check_basis, check_count, check_names
+from ..signal import BlochHybridStateModel, BlochMcConnellModel, MTBlochModel, MTHybridStateModel, SignalModel
 from ._priors import Prior, paper_prior, truncated_normal
 
 
 def default_prior(model: SignalModel) -> Prior:
-    """Return the prior that goes with a hybrid-state model: `paper_prior`, as far as the model has its parameters.
+    """Return the prior that goes with a model of a pulse sequence: that of the paper, as far as it goes.
 
     A single pool's T2 is distributed as T2f. T1s, if the semi-solid pool has its own, is 0.35(15) s in [0.1, 2] s, our
-    choice around the values of white and grey matter in Assländer et al., Magn. Reson. Med. 91, 2024.
+    choice around the values of the brain in Assländer et al., Imaging Neuroscience 2, 2024.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def default_prior(model: SignalModel) -> Prior:
     ValueError
         If there is none; then pass a prior.
     """
-    if isinstance(model, MTHybridStateModel | BlochHybridStateModel):
+    if isinstance(model, MTHybridStateModel | MTBlochModel | BlochMcConnellModel | BlochHybridStateModel):
         known = dict(paper_prior(model.sequence.repetition_time).distributions)
         known["T2"] = known["T2f"]
         known["T1s"] = truncated_normal(0.35, 0.15, 0.1, 2.0)
@@ -126,12 +126,13 @@ def make_fingerprints(
     check_count(memory_limit, "memory_limit")
     if compressed and basis is None:
         raise ValueError("compressed=True needs a basis.")
+    basis = None if basis is None else check_basis(basis, model.n_timepoints)
     if theta is None:
         theta = checked_prior(prior, model).sample(n_samples, random_state=random_state, method=method)
     values = model.check_theta(theta)
     n = len(values)
     bases = (None,) if basis is None else (None, basis)
-    length = model.n_timepoints if basis is None or not compressed else np.asarray(basis).shape[-1]
+    length = model.n_timepoints if basis is None or not compressed else basis.shape[1]
     X = np.empty((n, length), dtype=np.complex128)
     crb = [np.empty((n, len(names))) for _ in bases]
     with tqdm(total=n, desc="fingerprints", unit="voxel", disable=not progress) as bar:

@@ -3,12 +3,14 @@
 from ._base import Parameter, SignalModel
 from ._bloch_hybrid_state import BlochHybridStateModel
 from ._bloch_mcconnell import BlochMcConnellModel
+from ._mt_bloch import MTBlochModel
 from ._mt_hybrid_state import MTHybridStateModel
 from ._sequence import PulseSequence
 
 __all__ = [
     "BlochHybridStateModel",
     "BlochMcConnellModel",
+    "MTBlochModel",
     "MTHybridStateModel",
     "Parameter",
     "PulseSequence",

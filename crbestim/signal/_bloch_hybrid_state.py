@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from types import MappingProxyType
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from .._validation import FloatArray
 from ._base import Parameter
 from ._hybrid_state import HybridStateModel
+from ._saturation import SaturationTable, saturation_table
 from ._sequence import PulseSequence
 from ._single_pool_kernel import simulate
+
+_ANY_T2S = 1e-5  # of a semi-solid pool of size zero
 
 
 class BlochHybridStateModel(HybridStateModel):
@@ -66,6 +71,16 @@ class BlochHybridStateModel(HybridStateModel):
         self, theta: FloatArray, derivatives: bool, basis: FloatArray | None = None
     ) -> tuple[FloatArray, FloatArray]:
         return simulate(theta, self.sequence, derivatives, basis)
+
+    @property
+    def _table(self) -> SaturationTable:
+        durations = np.append(self.sequence.pulse_duration, self.sequence.inversion_duration)
+        return saturation_table("gaussian", float(durations.min() / _ANY_T2S), float(durations.max() / _ANY_T2S))
+
+    def _two_pools(self, theta: Tensor) -> Tensor:
+        T1, T2, B0, B1 = theta.unbind(1)
+        none = torch.zeros_like(T1)
+        return torch.stack([none, T1, T2, none, torch.full_like(T1, _ANY_T2S), B0, B1], dim=1)
 
     def _regular_point(self, theta: FloatArray, known: Sequence[str] = ()) -> tuple[FloatArray, FloatArray]:
         return self._away_from_bands(theta)

@@ -1,7 +1,7 @@
-"""What the compiled hybrid-state kernels share: the axis, and output of samples or coefficients.
+"""What the compiled kernels share: output of samples or coefficients; and the axis of the hybrid state.
 
 A kernel works on groups of `WIDTH` voxels in SIMD lanes, and leaves a group's signal and derivatives in a scratch
-array `samples`, (1 + P, T, WIDTH).
+array `samples`, (1 + P, T, WIDTH). If they are complex, it has two rows for each, real and imaginary part.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._threads import run_blocks
 from .._validation import FloatArray
-from ._lanes import WIDTH, compiled, inlined, load, scatter, sin_cos, splat, sqrt, store
+from ._lanes import WIDTH, inlined, load, scatter, sin_cos, splat, sqrt, store
 
 _GROUPS_PER_BLOCK = 16
 _TILE = 8  # columns of the basis that are summed at a time
@@ -39,7 +40,8 @@ def run_kernel(
     n_pulses: int,
     n_parameters: int,
     basis: FloatArray | None = None,
-) -> tuple[FloatArray, FloatArray]:
+    dtype: type[np.floating | np.complexfloating] = np.float64,
+) -> tuple[NDArray, NDArray]:
     """Run a compiled kernel on all voxels, in threads.
 
     Parameters
@@ -54,6 +56,9 @@ def run_kernel(
         T, and the number of derivatives P; 0 for the signal alone.
     basis : ndarray of shape (T, k), optional
         Real columns on which signal and derivatives are projected.
+    dtype : {float64, complex128}
+        Of signal and derivatives. The kernel sees a complex number as two real ones, next to each other on the last
+        axis.
 
     Returns
     -------
@@ -68,14 +73,15 @@ def run_kernel(
     columns = np.zeros((-(-length // _TILE) * _TILE if basis is not None else 0, n_pulses))
     if basis is not None:
         columns[:length] = basis.T
-    signal = np.empty((len(rows), length))
-    jacobian = np.empty((len(rows), length, n_parameters))
+    signal = np.empty((len(rows), length, 1), dtype)
+    jacobian = np.empty((len(rows), length, n_parameters), dtype)
+    real_signal, real_jacobian = signal.view(np.float64), jacobian.view(np.float64)
 
     def run(block: slice) -> None:
-        kernel(grouped[block], block.start * WIDTH, *shared, columns, signal, jacobian)
+        kernel(grouped[block], block.start * WIDTH, *shared, columns, real_signal, real_jacobian)
 
     run_blocks(run, n_groups, _GROUPS_PER_BLOCK)
-    return signal[:n], jacobian[:n]
+    return signal[:n, :, 0], jacobian[:n]
 
 
 @inlined
@@ -111,15 +117,16 @@ def closing_angle(first, last, flip, crush, flip_slope):
     return beta, by_v_1 * v_1_b0 + by_v_t * v_t_b0, by_v_1 * v_1_b1 + by_v_t * v_t_b1 + by_flip
 
 
-@compiled
+@inlined
 def emit(samples, n_samples, basis, first, signal, jacobian):
     """Write a group's samples, or their projection on the basis, to the rows of its voxels."""
-    n_pulses = samples.shape[1]
+    n_pulses, n_parts = samples.shape[1], signal.shape[2]
     if len(basis) == 0:
         for t in range(n_pulses):
-            scatter(signal, first, (t,), load(samples, (0, t)))
-            for p in range(1, n_samples):
-                scatter(jacobian, first, (t, p - 1), load(samples, (p, t)))
+            for p in range(n_parts):
+                scatter(signal, first, (t, p), load(samples, (p, t)))
+            for p in range(n_parts, n_samples):
+                scatter(jacobian, first, (t, p - n_parts), load(samples, (p, t)))
         return
     n_coefficients = signal.shape[1]
     total = np.empty((_TILE, WIDTH))
@@ -145,7 +152,7 @@ def emit(samples, n_samples, basis, first, signal, jacobian):
             store(total, (6,), s6)
             store(total, (7,), s7)
             for i in range(min(_TILE, n_coefficients - k)):
-                if p == 0:
-                    scatter(signal, first, (k + i,), load(total, (i,)))
+                if p < n_parts:
+                    scatter(signal, first, (k + i, p), load(total, (i,)))
                 else:
-                    scatter(jacobian, first, (k + i, p - 1), load(total, (i,)))
+                    scatter(jacobian, first, (k + i, p - n_parts), load(total, (i,)))

@@ -1,24 +1,26 @@
-"""What the hybrid-state models share: a pulse sequence, immutability, and the symmetries in B0."""
+"""What the hybrid-state models share: the signal in torch, and the symmetries in B0."""
 
 from __future__ import annotations
 
-import inspect
 from abc import abstractmethod
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
 from .._validation import FloatArray
-from ._base import SignalModel
-from ._sequence import PulseSequence
+from ._generalized_bloch import GeneralizedBlochTable
+from ._saturation import SaturationTable
+from ._sequence_model import LEAST_B1, SequenceModel
+from ._torch_engine import hybrid_state_signal
 
 # Where B0 vanishes from the signal, the bound is the limit; it is evaluated this far off, in pi / TR.
 _LEAST_B0 = 1e-3
-# Closer to a stop band (fraction of pi / TR), or below this B1, the signal is zero and nothing is encoded.
+# Closer to a stop band (fraction of pi / TR) the signal is zero and nothing is encoded.
 _NO_SIGNAL = 1e-6
 
 
-class HybridStateModel(SignalModel):
+class HybridStateModel(SequenceModel):
     """A model of a periodic pulse train that keeps the free pool in the hybrid state; has B0 and B1.
 
     Parameters
@@ -34,51 +36,62 @@ class HybridStateModel(SignalModel):
         If `sequence` is no PulseSequence.
     """
 
-    sequence: PulseSequence
+    def torch_signal(
+        self, theta: Tensor, flip_angle: Tensor | None = None, pulse_duration: Tensor | None = None
+    ) -> Tensor:
+        """Signal in torch, differentiable in the tissue parameters and the pulses.
 
-    def __init__(self, sequence: PulseSequence | None, **options: object) -> None:
-        sequence = PulseSequence.default() if sequence is None else sequence
-        if not isinstance(sequence, PulseSequence):
-            raise TypeError(f"sequence must be a PulseSequence; got {type(sequence).__name__}.")
-        self.__dict__.update(sequence=sequence, **options)
+        Works with reverse and forward differentiation and with `torch.func`. Values are not checked, but for the
+        range of the model's saturation table.
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{type(self).__name__} is immutable; make a new one instead of setting {name!r}.")
+        Parameters
+        ----------
+        theta : Tensor of shape (n, P)
+            Parameters in SI units, in the order of `parameters`, in single or double precision on any device.
+        flip_angle : Tensor of shape (T,) or (n, T), optional
+            Flip angles of the pulses as played, in rad, for all voxels or for each; by default the sequence's.
+        pulse_duration : Tensor of shape (T,) or (n, T), optional
+            Their durations, in s.
 
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"{type(self).__name__} is immutable; {name!r} cannot be deleted.")
+        Returns
+        -------
+        Tensor of shape (n, T)
+            Real, for M0 = 1; with theta's dtype and device.
 
-    def __repr__(self) -> str:
-        names = inspect.signature(type(self)).parameters
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+        Raises
+        ------
+        ValueError
+            If theta or a control has the wrong shape, or a pulse leaves the range of the table: a duration over T2s
+            what is possible for durations from 10 us (or the sequence's shortest) to TR, or, for the generalized
+            Bloch model, B1 times a flip angle 3 times the sequence's largest (or pi).
+        """
+        sequence = self.sequence
+        if theta.ndim != 2 or theta.shape[1] != len(self.parameters):
+            raise ValueError(f"theta must have the shape (n, {len(self.parameters)}); got {tuple(theta.shape)}.")
+        flip_angle = _control("flip_angle", flip_angle, sequence.flip_angle, theta)
+        pulse_duration = _control("pulse_duration", pulse_duration, sequence.pulse_duration, theta)
+        if flip_angle.shape[-1] != pulse_duration.shape[-1]:
+            raise ValueError(
+                "flip_angle and pulse_duration must have the same length; got "
+                f"{flip_angle.shape[-1]} and {pulse_duration.shape[-1]}."
+            )
+        return hybrid_state_signal(
+            self._two_pools(theta),
+            flip_angle,
+            pulse_duration,
+            sequence.repetition_time,
+            sequence.inversion_duration,
+            self._table,
+        )
 
     @property
-    def n_timepoints(self) -> int:
-        """Number of echoes T of a cycle."""
-        return self.sequence.n_pulses
-
     @abstractmethod
-    def _simulate(
-        self, theta: FloatArray, derivatives: bool, basis: FloatArray | None = None
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return the signal and, if wanted, its derivatives, projected on real columns if these are given."""
+    def _table(self) -> SaturationTable | GeneralizedBlochTable:
+        """Saturation of a semi-solid pool."""
 
-    def _signal(self, theta: FloatArray) -> NDArray:
-        return self._simulate(theta, derivatives=False)[0]
-
-    def _jacobian(self, theta: FloatArray) -> NDArray:
-        return self._simulate(theta, derivatives=True)[1]
-
-    def _signal_and_jacobian(self, theta: FloatArray) -> tuple[NDArray, NDArray]:
-        return self._simulate(theta, derivatives=True)
-
-    def _coefficients(self, theta: FloatArray, basis: NDArray, derivatives: bool) -> tuple[NDArray, NDArray | None]:
-        if basis.dtype.kind != "c":
-            signal, jacobian = self._simulate(theta, derivatives, basis)
-        else:
-            both = self._simulate(theta, derivatives, np.concatenate([basis.real, basis.imag], axis=1))
-            signal, jacobian = (values[:, : basis.shape[1]] + 1j * values[:, basis.shape[1] :] for values in both)
-        return signal, jacobian if derivatives else None
+    def _two_pools(self, theta: Tensor) -> Tensor:
+        """Parameters of the two-pool model."""
+        return theta
 
     def _target_values(self, theta: FloatArray) -> FloatArray:
         folded = theta.copy()
@@ -106,8 +119,17 @@ class HybridStateModel(SignalModel):
         where[close, column_b0] = _LEAST_B0 * band
         with np.errstate(divide="ignore", over="ignore"):
             factor[close, column_b0] = (_LEAST_B0 * band / b0[close]) ** 2
-        silent = (band - b0 < _NO_SIGNAL * band) | (theta[:, column_b1] < _NO_SIGNAL)
+        silent = (band - b0 < _NO_SIGNAL * band) | (theta[:, column_b1] < LEAST_B1)
         where[silent, column_b0] = np.minimum(b0[silent], (1 - _NO_SIGNAL) * band)
-        where[silent, column_b1] = np.maximum(theta[silent, column_b1], _NO_SIGNAL)
+        where[silent, column_b1] = np.maximum(theta[silent, column_b1], LEAST_B1)
         factor[silent] = np.inf
         return where, factor
+
+
+def _control(name: str, control: Tensor | None, own: FloatArray, theta: Tensor) -> Tensor:
+    """Return the control, or the sequence's own one."""
+    if control is None:
+        return torch.as_tensor(own.copy()).to(theta)
+    if control.ndim not in (1, 2) or (control.ndim == 2 and len(control) != len(theta)):
+        raise ValueError(f"{name} must have the shape (T,) or (n, T); got {tuple(control.shape)}.")
+    return control

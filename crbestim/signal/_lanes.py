@@ -142,12 +142,15 @@ def store(typing_context, array, index, value):
 
 @intrinsic(prefer_literal=True)
 def load_row(typing_context, array, index, length):
-    """Tuple of the lanes at array[(*index, i, :)] for i below a literal length."""
+    """Tuple of the lanes at array[(*index, i, :)] for i below a literal length.
+
+    An index of one entry more tells the first i.
+    """
     n = length.literal_value
     result = types.UniTuple(lanes, n)
 
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        last = [context.get_constant(types.intp, 0)] * 2
+        last = [context.get_constant(types.intp, 0)] * (array.ndim - len(index))
         address = _pointer(context, builder, array, arguments[0], index, arguments[1], last)
         address = builder.bitcast(address, _VECTOR.as_pointer())
         values = []
@@ -161,10 +164,10 @@ def load_row(typing_context, array, index, length):
 
 @intrinsic
 def store_row(typing_context, array, index, values):
-    """Set array[(*index, i, :)] to lanes i of a tuple."""
+    """Set array[(*index, i, :)] to lanes i of a tuple; an index of one entry more tells the first i."""
 
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        last = [context.get_constant(types.intp, 0)] * 2
+        last = [context.get_constant(types.intp, 0)] * (array.ndim - len(index))
         address = _pointer(context, builder, array, arguments[0], index, arguments[1], last)
         address = builder.bitcast(address, _VECTOR.as_pointer())
         for i, value in enumerate(cgutils.unpack_tuple(builder, arguments[2], len(values))):

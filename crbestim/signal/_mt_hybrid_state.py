@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import MappingProxyType
-from typing import Literal, get_args
-
-import numpy as np
 
 from .._validation import FloatArray
 from ._base import Parameter
-from ._generalized_bloch import GeneralizedBlochTable, generalized_bloch_table
 from ._hybrid_state import HybridStateModel
-from ._saturation import LINESHAPES, Lineshape, SaturationTable, saturation_table
+from ._saturation import Lineshape
 from ._sequence import PulseSequence
 from ._two_pool_kernel import simulate
-
-Saturation = Literal["graham", "generalized-bloch"]
-
-# Where a parameter vanishes from the signal, the bound is the limit; it is evaluated this far off.
-_LEAST_M0S = 1e-4
-_LEAST_RX = 1e-2  # 1/s
+from ._two_pool_model import Saturation as Saturation
+from ._two_pool_model import TwoPoolModel, check_option
 
 _T1S = Parameter("T1s", r"T_1^s", "s", (0.0, 30.0), closed="right")
 
 
-class MTHybridStateModel(HybridStateModel):
+class MTHybridStateModel(TwoPoolModel, HybridStateModel):
     r"""Free and semi-solid pool under a periodic pulse train that keeps the free pool in the hybrid state.
 
     The free pool's magnetisation has length r along the axis of polar angle v, which B0, B1 and the nominal
@@ -87,17 +78,7 @@ class MTHybridStateModel(HybridStateModel):
     2022.
     """
 
-    parameters = (
-        Parameter("m0s", r"m_0^s", "1", (0.0, 1.0), closed="left"),
-        Parameter("T1", r"T_1", "s", (0.0, 30.0), closed="right"),
-        Parameter("T2f", r"T_2^f", "s", (0.0, 30.0), closed="right"),
-        Parameter("Rx", r"R_x", "1/s", (0.0, 1000.0)),
-        Parameter("T2s", r"T_2^s", "s", (1e-6, 1e-4)),
-        Parameter("B0", r"B_0", "rad/s", (-np.inf, np.inf), closed="neither"),
-        Parameter("B1", r"B_1 / B_1^\mathrm{nominal}", "1", (0.0, 3.0)),
-    )
-    default_targets = ("m0s", "T1", "T2f")
-    not_above = MappingProxyType({"T2f": "T1"})
+    separate_T1: bool
 
     def __init__(
         self,
@@ -106,31 +87,10 @@ class MTHybridStateModel(HybridStateModel):
         saturation: Saturation = "graham",
         separate_T1: bool = False,
     ) -> None:
-        for name, value, choices in (
-            ("lineshape", lineshape, LINESHAPES),
-            ("saturation", saturation, get_args(Saturation)),
-            ("separate_T1", separate_T1, (False, True)),
-        ):
-            if value not in choices:
-                raise ValueError(f"{name} must be one of {list(choices)}; got {value!r}.")
-        super().__init__(sequence, lineshape=lineshape, saturation=saturation, separate_T1=bool(separate_T1))
+        check_option("separate_T1", separate_T1, (False, True))
+        super().__init__(sequence, lineshape, saturation, separate_T1=bool(separate_T1))
         if separate_T1:
             self.__dict__["parameters"] = (*self.parameters, _T1S)
-
-    lineshape: Lineshape
-    saturation: Saturation
-    separate_T1: bool
-
-    @property
-    def _table(self) -> SaturationTable | GeneralizedBlochTable:
-        """Saturation of the semi-solid pool over the sequence's pulses and the ranges of T2s and B1."""
-        sequence = self.sequence
-        durations = np.append(sequence.pulse_duration, sequence.inversion_duration)
-        t2s, b1 = (self.parameters[column].bounds for column in (4, 6))
-        x = float(durations.min() / t2s[1]), float(durations.max() / t2s[0])
-        if self.saturation == "graham":
-            return saturation_table(self.lineshape, *x)
-        return generalized_bloch_table(self.lineshape, *x, b1[1] * max(np.pi, float(sequence.flip_angle.max())))
 
     def _simulate(
         self, theta: FloatArray, derivatives: bool, basis: FloatArray | None = None
@@ -138,21 +98,4 @@ class MTHybridStateModel(HybridStateModel):
         return simulate(theta, self.sequence, self._table, derivatives, basis)
 
     def _regular_point(self, theta: FloatArray, known: Sequence[str] = ()) -> tuple[FloatArray, FloatArray]:
-        """Move off the points where a parameter vanishes from the signal.
-
-        The derivatives by Rx, T2s and T1s are proportional to m0s near 0, those by T2s and T1s to Rx near 0: the
-        bound of each grows as the inverse square. To first order in Rx the signal tells but the product Rx m0s (M0
-        absorbs the rest of m0s), and only the second order tells the two apart, unless one is known.
-        """
-        where, factor = self._away_from_bands(theta)
-        semi_solid = [4, 7] if self.separate_T1 else [4]
-        where[:, 0] = np.maximum(theta[:, 0], _LEAST_M0S)
-        where[:, 3] = np.maximum(theta[:, 3], _LEAST_RX)
-        with np.errstate(divide="ignore", over="ignore"):
-            by_m0s, by_rx = ((where[:, column] / theta[:, column]) ** 2 for column in (0, 3))
-            factor[:, [3, *semi_solid]] *= by_m0s[:, None]
-            factor[:, semi_solid] *= by_rx[:, None]
-            factor[:, 0] *= by_rx if "Rx" in known else by_rx**2
-            if "m0s" not in known:
-                factor[:, 3] *= by_rx
-        return where, factor
+        return self._away_from_no_transfer(theta, *self._away_from_bands(theta), known)

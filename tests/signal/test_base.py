@@ -1,5 +1,6 @@
 """What `SignalModel` gives to a model that brings nothing but its signal and its derivatives."""
 
+import tracemalloc
 from types import MappingProxyType
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from sklearn.base import clone
 
 from crbestim import Parameter, SignalModel
+from crbestim.signal import _base
 
 TIMES = np.linspace(0.01, 0.3, 12)
 
@@ -97,13 +99,11 @@ def test_imaginary_part_of_m0_does_not_matter_to_a_real_signal():
 
 
 @pytest.mark.parametrize("model_class", [Decay, RealDecay])
-@pytest.mark.parametrize("complex_basis", [False, True])
-def test_compressed_bound(model_class, complex_basis):
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_compressed_bound(model_class, kind, draw_basis):
     model = model_class()
     theta = THETA[:, : len(model.parameters)]
-    rng = np.random.default_rng(0)
-    matrix = rng.standard_normal((12, 5)) + 1j * complex_basis * rng.standard_normal((12, 5))
-    basis = np.linalg.qr(matrix if complex_basis else matrix.real)[0]
+    basis = draw_basis(12, 5, kind)
     bound = model.crb(theta, basis=basis)
     assert (bound > model.crb(theta)).all()
 
@@ -114,6 +114,61 @@ def test_compressed_bound(model_class, complex_basis):
     np.testing.assert_allclose(bound, expected, rtol=1e-6)
 
 
+def random_theta(n, model):
+    rng = np.random.default_rng(0)
+    return np.column_stack([rng.uniform(0.01, 1, n), rng.uniform(-100, 100, n)])[:, : len(model.parameters)]
+
+
+@pytest.mark.parametrize("model_class", [Decay, RealDecay])
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize("k", [1, 7, 12])
+@pytest.mark.parametrize("n", [1, 5, 70])
+def test_coefficients_are_those_of_the_signal(model_class, kind, k, n, draw_basis, monkeypatch):
+    """Also in chunks of three voxels."""
+    model, basis = model_class(), draw_basis(12, k, kind)
+    theta = random_theta(n, model)
+    for chunk_bytes in (_base._CHUNK_BYTES, 3 * 16 * 12 * (len(model.parameters) + 1)):
+        monkeypatch.setattr(_base, "_CHUNK_BYTES", chunk_bytes)
+        signal, jacobian = model.signal(theta, basis), model.jacobian(theta, basis=basis)
+        assert signal.dtype == jacobian.dtype == np.complex128
+        np.testing.assert_allclose(signal, model.signal(theta) @ basis, rtol=1e-12, atol=1e-14)
+        expected = np.einsum("ntp,tk->nkp", model.jacobian(theta), basis)
+        np.testing.assert_allclose(jacobian, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("model_class", [Decay, RealDecay])
+def test_bound_for_a_basis_of_the_whole_space_is_that_of_the_data(model_class, draw_basis):
+    model = model_class()
+    theta = random_theta(5, model)
+    np.testing.assert_allclose(model.crb(theta, basis=draw_basis(12, 12, "complex")), model.crb(theta), rtol=1e-9)
+
+
+METHODS = {
+    "signal": lambda model, theta, basis: model.signal(theta, basis),
+    "jacobian": lambda model, theta, basis: model.jacobian(theta, basis),
+    "crb": lambda model, theta, basis: model.crb(theta, basis=basis),
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "with_basis"), [("signal", True), ("jacobian", True), ("crb", True), ("crb", False)]
+)
+def test_memory_does_not_grow_with_the_number_of_voxels(method, with_basis, draw_basis, monkeypatch):
+    """Beyond the result and the checked parameters, whatever a chunk needs."""
+    monkeypatch.setattr(_base, "_CHUNK_BYTES", 2**18)
+    model, basis = Decay(), draw_basis(12, 2) if with_basis else None
+    theta = random_theta(30_000, model)
+    METHODS[method](model, theta[:2], basis)  # what is made once is not counted
+    tracemalloc.start()
+    try:
+        result = METHODS[method](model, theta, basis)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * result.nbytes + 2 * theta.nbytes + 2 * 2**18
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 @pytest.mark.parametrize(
     ("basis", "error", "message"),
     [
@@ -126,9 +181,9 @@ def test_compressed_bound(model_class, complex_basis):
         ("svd", TypeError, "basis must hold numbers"),
     ],
 )
-def test_bad_basis_is_refused(basis, error, message):
+def test_bad_basis_is_refused(method, basis, error, message):
     with pytest.raises(error, match=message):
-        Decay().crb(THETA, basis=basis)
+        method(Decay(), THETA, basis)
 
 
 @pytest.mark.parametrize(
@@ -184,8 +239,7 @@ def test_order_of_parameters_is_kept():
 
 
 def test_many_voxels_give_what_each_gives():
-    rng = np.random.default_rng(0)
-    theta = np.column_stack([rng.uniform(0.01, 1, 500), rng.uniform(-100, 100, 500)])
+    theta = random_theta(500, Decay())
     alone = np.concatenate([Decay().crb(row[None]) for row in theta])
     np.testing.assert_allclose(Decay().crb(theta), alone, rtol=1e-10)
 

@@ -31,11 +31,29 @@ def test_openmp_limit_is_respected(monkeypatch, limit, expected):
     assert _threads.n_threads() == (expected or _threads.config.NUMBA_NUM_THREADS)
 
 
-def test_number_of_threads_does_not_change_the_result(short_model, draw_theta, monkeypatch):
-    theta = draw_theta(7)
-    results = []
-    for n_threads in (1, 3, 20):
-        monkeypatch.setattr(_threads, "n_threads", lambda n=n_threads: n)
-        results.append(short_model.jacobian(theta))
-    np.testing.assert_array_equal(results[0], results[1])
-    np.testing.assert_array_equal(results[0], results[2])
+@pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 1000])
+@pytest.mark.parametrize("n_threads", [1, 3, 20])
+def test_blocks_cover_everything_once(monkeypatch, n, n_threads):
+    monkeypatch.setattr(_threads, "n_threads", lambda: n_threads)
+    counts, blocks = np.zeros(n, dtype=int), []
+
+    def run(block):
+        counts[block] += 1
+        blocks.append(block)
+
+    _threads.run_blocks(run, n, 64)
+    assert (counts == 1).all()
+    assert len(blocks) >= min(n_threads, -(-n // 64))
+    assert max(block.stop - block.start for block in blocks) <= 64
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_errors_reach_the_caller(monkeypatch, n_threads):
+    monkeypatch.setattr(_threads, "n_threads", lambda: n_threads)
+
+    def run(block):
+        if block.start >= 64:
+            raise ValueError("second block")
+
+    with pytest.raises(ValueError, match="second block"):
+        _threads.run_blocks(run, 200, 64)

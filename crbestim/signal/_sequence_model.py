@@ -1,0 +1,79 @@
+"""What the models of a pulse sequence share: the sequence, immutability, and one function that simulates."""
+
+from __future__ import annotations
+
+import inspect
+from abc import abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._validation import FloatArray
+from ._base import SignalModel
+from ._sequence import PulseSequence
+
+# Below this B1 the signal is zero and nothing is encoded.
+LEAST_B1 = 1e-6
+
+
+class SequenceModel(SignalModel):
+    """A model of a periodic pulse train with compiled signal and derivatives.
+
+    Parameters
+    ----------
+    sequence : PulseSequence or None
+        The pulse train; None is the built-in one.
+    **options : object
+        Further attributes.
+
+    Raises
+    ------
+    TypeError
+        If `sequence` is no PulseSequence.
+    """
+
+    sequence: PulseSequence
+
+    def __init__(self, sequence: PulseSequence | None, **options: object) -> None:
+        sequence = PulseSequence.default() if sequence is None else sequence
+        if not isinstance(sequence, PulseSequence):
+            raise TypeError(f"sequence must be a PulseSequence; got {type(sequence).__name__}.")
+        self.__dict__.update(sequence=sequence, **options)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable; make a new one instead of setting {name!r}.")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable; {name!r} cannot be deleted.")
+
+    def __repr__(self) -> str:
+        names = inspect.signature(type(self)).parameters
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+
+    @property
+    def n_timepoints(self) -> int:
+        """Number of echoes T of a cycle."""
+        return self.sequence.n_pulses
+
+    @abstractmethod
+    def _simulate(
+        self, theta: FloatArray, derivatives: bool, basis: FloatArray | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the signal and, if wanted, its derivatives, projected on real columns if these are given."""
+
+    def _signal(self, theta: FloatArray) -> NDArray:
+        return self._simulate(theta, derivatives=False)[0]
+
+    def _jacobian(self, theta: FloatArray) -> NDArray:
+        return self._simulate(theta, derivatives=True)[1]
+
+    def _signal_and_jacobian(self, theta: FloatArray) -> tuple[NDArray, NDArray]:
+        return self._simulate(theta, derivatives=True)
+
+    def _coefficients(self, theta: FloatArray, basis: NDArray, derivatives: bool) -> tuple[NDArray, NDArray | None]:
+        if basis.dtype.kind != "c":
+            signal, jacobian = self._simulate(theta, derivatives, basis)
+        else:
+            both = self._simulate(theta, derivatives, np.concatenate([basis.real, basis.imag], axis=1))
+            signal, jacobian = (values[:, : basis.shape[1]] + 1j * values[:, basis.shape[1] :] for values in both)
+        return signal, jacobian if derivatives else None
