@@ -125,15 +125,26 @@ def _orthogonalise(matrices, norm, upper):  # type: ignore[no-untyped-def]
 @njit(cache=True, error_model="numpy", nogil=True, fastmath={"reassoc", "contract"})
 def _normalise(column):  # type: ignore[no-untyped-def]
     """Scale a column to unit norm, unless it is zero, and return its norm."""
+    length = _length(column)
+    largest = 1.0
+    if not 1e-140 < length < 1e140:  # squares may have left the range of numbers
+        largest = np.abs(column).max()
+        if largest == 0:
+            return 0.0
+        column /= largest
+        length = _length(column)
+    inverse = 1 / length
+    for row in range(len(column)):
+        column[row] *= inverse
+    return largest * length
+
+
+@njit(cache=True, error_model="numpy", nogil=True, fastmath={"reassoc", "contract"})
+def _length(column):  # type: ignore[no-untyped-def]
     square = 0.0
     for row in range(len(column)):
         square += column[row] * column[row]
-    length = np.sqrt(square)
-    if length > 0:
-        inverse = 1 / length
-        for row in range(len(column)):
-            column[row] *= inverse
-    return length
+    return np.sqrt(square)
 
 
 def _as_real(jacobian: ArrayLike) -> FloatArray:

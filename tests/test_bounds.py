@@ -377,3 +377,13 @@ def test_least_squares_reaches_the_bound_on_a_linear_problem(kind):
 def test_bad_input_is_refused(function, jacobian, noise_std, error, message):
     with pytest.raises(error, match=message):
         function(jacobian, noise_std)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-170, 1e155, 1e300])
+def test_columns_whose_squares_leave_the_range_of_numbers(scale):
+    jacobian = np.random.default_rng(0).normal(size=(20, 3))
+    jacobian[:, 1] += 30 * jacobian[:, 0]
+    bound = cramer_rao_bound(jacobian)
+    with np.errstate(over="ignore"):
+        scaled = cramer_rao_bound(jacobian * [1, scale, 1])
+    np.testing.assert_allclose(scaled[[0, 2]], bound[[0, 2]], rtol=1e-9)
