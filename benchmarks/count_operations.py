@@ -13,8 +13,16 @@ os.environ["NUMBA_DISABLE_JIT"] = "1"
 
 import numpy as np
 
-from crbestim import MTHybridStateModel, PulseSequence
-from crbestim.signal import _engine, _lanes, _saturation_kernel, _single_pool_kernel, _two_pool_kernel
+from crbestim import BlochHybridStateModel, MTBlochModel, MTHybridStateModel, PulseSequence
+from crbestim.signal import (
+    _bloch_kernel,
+    _engine,
+    _exchange_kernel,
+    _lanes,
+    _saturation_kernel,
+    _single_pool_kernel,
+    _two_pool_kernel,
+)
 
 counts: Counter[str] = Counter()
 
@@ -51,14 +59,23 @@ def _counting(kind, function):
     return wrapper
 
 
+def _place(array, index, i):
+    """Index of entry i of a row; an index of one entry more tells the first i."""
+    return (*index, i) if len(index) < array.ndim - 1 else (*index[:-1], index[-1] + i)
+
+
+def _load_row(array, index, length):
+    return tuple(Counted(array[_place(array, index, i)][0]) for i in range(length))
+
+
 def _store_row(array, index, values):
     for i, value in enumerate(values):
-        array[(*index, i)] = value
+        array[_place(array, index, i)] = value
 
 
 REPLACEMENTS = {
     "load": lambda array, index: Counted(array[index][0]),
-    "load_row": lambda array, index, length: tuple(Counted(array[(*index, i)][0]) for i in range(length)),
+    "load_row": _load_row,
     "store": lambda array, index, value: array.__setitem__(index, float(value)),
     "store_row": _store_row,
     "gather": lambda table, row: tuple(map(Counted, table[int(row), :4])),
@@ -74,53 +91,50 @@ REPLACEMENTS = {
 }
 
 
-def operations(module, arguments, n_parameters, derivatives):
+MODELS = {
+    "MTHybridStateModel": (MTHybridStateModel, _two_pool_kernel, slice(0, 7)),
+    "MTBlochModel": (MTBlochModel, _bloch_kernel, slice(0, 7)),
+    "BlochHybridStateModel": (BlochHybridStateModel, _single_pool_kernel, [1, 2, 5, 6]),
+}
+THETA = np.array([[0.15, 1.6, 0.08, 40.0, 1e-5, 200.0, 0.9]])
+
+
+def run_kernel(kernel, constants, shared, n_pulses, n_parameters, basis=None, dtype=np.float64):
+    """Run a kernel on one voxel, as the engine's function of this name does on all, and leave no result."""
+    group = np.repeat(constants[:1, :, None], _lanes.WIDTH, axis=2)
+    signal = np.empty((_lanes.WIDTH, n_pulses, 1), dtype).view(np.float64)
+    jacobian = np.empty((_lanes.WIDTH, n_pulses, n_parameters), dtype).view(np.float64)
+    kernel(group, 0, *shared, np.empty((0, n_pulses)), signal, jacobian)
+    return signal, jacobian
+
+
+def operations(make, columns, derivatives, n_pulses):
     """Operations of a whole cycle of one voxel."""
-    kernel, constants, shared, n_pulses = arguments
+    sequence = PulseSequence(np.linspace(0.2, 1.0, n_pulses), np.full(n_pulses, 3e-4), 3.5e-3, 5e-4)
     counts.clear()
-    lanes = np.repeat(constants[:1, :, None], _lanes.WIDTH, axis=2)
-    empty = np.empty((0, n_pulses))
-    p = n_parameters if derivatives else 0
-    kernel(lanes, 0, *shared, empty, np.empty((_lanes.WIDTH, n_pulses)), np.empty((_lanes.WIDTH, n_pulses, p)))
+    make(sequence)._simulate(THETA[:, columns], derivatives)
     return Counter(counts)
 
 
 def main():
     """Print the counts."""
-    for module in (_lanes, _engine, _saturation_kernel, _two_pool_kernel, _single_pool_kernel):
-        for name, function in REPLACEMENTS.items():
+    for module in (
+        _lanes,
+        _engine,
+        _exchange_kernel,
+        *(module for _, module, _ in MODELS.values()),
+        _saturation_kernel,
+    ):
+        for name, function in {**REPLACEMENTS, "run_kernel": run_kernel}.items():
             if hasattr(module, name):
                 setattr(module, name, function)
-    theta = np.array([[0.15, 1.6, 0.08, 40.0, 1e-5, 200.0, 0.9]])
-    captured = {}
-
-    def capture(module):
-        def run_kernel(kernel, constants, shared, n_pulses, n_parameters, basis=None):
-            captured[module] = kernel, constants, shared, n_pulses
-            return np.empty(0), np.empty(0)
-
-        return run_kernel
-
     results = {}
-    for label, module, simulate in (
-        ("two pools", _two_pool_kernel, lambda seq: MTHybridStateModel(seq)._simulate(theta, True)),
-        (
-            "single pool",
-            _single_pool_kernel,
-            lambda seq: _single_pool_kernel.simulate(theta[:, [1, 2, 5, 6]], seq, True),
-        ),
-    ):
-        module.run_kernel = capture(module)
-        for derivatives in (True, False):
-            cycles = []
-            for n_pulses in (20, 40):
-                ramp = np.linspace(0.2, 1.0, n_pulses)
-                simulate(PulseSequence(ramp, np.full(n_pulses, 3e-4), 3.5e-3, 5e-4))
-                n_parameters = 7 if module is _two_pool_kernel else 4
-                cycles.append(operations(module, captured[module], n_parameters, derivatives))
-            interval = {kind: (cycles[1][kind] - cycles[0][kind]) / 20 for kind in cycles[1]}
+    for name, (make, _, columns) in MODELS.items():
+        for derivatives in (False, True):
+            short, long = (operations(make, columns, derivatives, n_pulses) for n_pulses in (20, 40))
+            interval = {kind: (long[kind] - short[kind]) / 20 for kind in sorted(long)}
             interval["total"] = sum(count for kind, count in interval.items() if not kind.startswith("of them"))
-            results[f"{label}, {'with derivatives' if derivatives else 'signal'}"] = interval
+            results[f"{name}, {'derivatives' if derivatives else 'signal'}"] = interval
     print(json.dumps(results, indent=1))
 
 

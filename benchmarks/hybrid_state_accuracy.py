@@ -16,8 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from crbestim import BlochMcConnellModel, MTHybridStateModel, PulseSequence, paper_prior
-from crbestim.signal._mt_bloch import MTBlochModel
+from crbestim import BlochMcConnellModel, MTBlochModel, MTHybridStateModel, PulseSequence, paper_prior
 
 MODELS = {"hybrid state": MTHybridStateModel, "MTBlochModel": MTBlochModel}
 TARGETS = ("m0s", "T1", "T2f")

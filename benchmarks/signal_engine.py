@@ -23,7 +23,8 @@ import plain_numpy
 import torch
 from numba import njit
 
-from crbestim import BlochHybridStateModel, MTHybridStateModel, PulseSequence, paper_prior
+import crbestim
+from crbestim import BlochHybridStateModel, MTBlochModel, MTHybridStateModel, PulseSequence, paper_prior
 from crbestim._threads import n_threads
 from crbestim.signal._lanes import WIDTH, load_row, store
 
@@ -127,12 +128,13 @@ def rates(threads, n, repeats):
     print(f"Fingerprints per second, {n} voxels, in 1 thread / in {threads}")
     print(line("model", "T", ["signal", "derivatives", "their coefficients", "bound"]))
     for label, model in (
-        ("MT", MTHybridStateModel(train(666))),
-        ("MT", MTHybridStateModel(train(1141))),
-        ("MT, separate T1", MTHybridStateModel(train(1141), separate_T1=True)),
-        ("MT, generalized Bloch", MTHybridStateModel(train(1141), saturation="generalized-bloch")),
-        ("single pool", BlochHybridStateModel(train(666))),
-        ("single pool", BlochHybridStateModel(train(1141))),
+        ("MTHybridStateModel", MTHybridStateModel(train(666))),
+        ("MTHybridStateModel", MTHybridStateModel(train(1141))),
+        ("  separate T1", MTHybridStateModel(train(1141), separate_T1=True)),
+        ("  generalized Bloch", MTHybridStateModel(train(1141), saturation="generalized-bloch")),
+        ("MTBlochModel", MTBlochModel(train(1141))),
+        ("BlochHybridStateModel", BlochHybridStateModel(train(666))),
+        ("BlochHybridStateModel", BlochHybridStateModel(train(1141))),
     ):
         theta = voxels(model, n)
         basis = np.linalg.qr(np.random.default_rng(0).normal(size=(model.n_timepoints, 13)))[0]
@@ -179,7 +181,7 @@ def operations(threads, n, repeats):
     print("Arithmetic of an interval of one voxel, and share of the processor's peak in one thread")
     print(f"  peak of independent multiply-adds in {WIDTH} lanes, measured: {peak / 1e9:.1f} Gflop/s")
     for label, count in json.loads(counted.stdout).items():
-        model = (MTHybridStateModel if label.startswith("two") else BlochHybridStateModel)(train(1141))
+        model = getattr(crbestim, label.split(",")[0])(train(1141))
         theta = voxels(model, n // 8)
         simulate = model._signal_and_jacobian if "derivatives" in label else model._signal
         rate = len(theta) * 1141 * count["total"] / best(lambda f=simulate, theta=theta: f(theta), repeats)

@@ -17,23 +17,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import FloatArray
-from . import _saturation_kernel, _two_pool_kernel
+from . import _exchange_kernel, _saturation_kernel
 from ._engine import emit, run_kernel, source_stamp
+from ._exchange_kernel import damped_hyperbolic, exchange_step, exchange_step_derivative
 from ._generalized_bloch import GeneralizedBlochTable
 from ._lanes import WIDTH, compiled, exp, inlined, load, load_row, sin_cos, splat, sqrt, store, store_row, where_less
 from ._saturation import SaturationTable
 from ._saturation_kernel import generalized_bloch, graham, pulse_rows, table_layout
 from ._sequence import PulseSequence
-from ._two_pool_kernel import _damped_hyperbolic, _half_step, _half_step_derivative
 
 _M0S, _R1, _R2F, _RX, _T2S, _B0, _B1 = range(7)
 _N_PARAMETERS = 7
 _DIRECTION_P = 4  # half the flip angle; the others are those of the parameters
 # Constants of a voxel, in this order; the scales of the derivatives follow them.
 _C_M0S, _C_R1, _C_R2F, _C_RX, _C_B0, _C_B1, _C_T2S, _C_LOG_T2S, _C_SCALES = range(9)
-# Where begins what is stored of each interval, the last of which inverts: as from `_precession`, `_sinc`,
-# `_mean_cosines`, `_relaxation`; and a, da/dT2s, da/dB1.
-_F_PRECESSION, _F_ROTATION, _F_MEAN, _F_RELAXATION, _F_SATURATION, _N_FACTORS = 0, 4, 9, 13, 18, 21
+# Where begins what is stored of each interval: as from `_precession`, `_sinc`, `_mean_cosines`, `_decay`,
+# `_hyperbolic` and `exchange_step`; and a, da/dT2s, da/dB1. The last pulse inverts.
+_F_PRECESSION, _F_ROTATION, _F_MEAN, _F_DECAY, _F_HYPERBOLIC, _F_STEP, _F_SATURATION, _N_FACTORS = (
+    0, 4, 9, 13, 15, 18, 24, 27
+)  # fmt: skip
 
 
 def simulate(
@@ -77,7 +79,7 @@ def simulate(
 
 @cache
 def _make_kernel(generalized: bool) -> Callable[..., None]:
-    stamp = source_stamp(__file__, _saturation_kernel.__file__, _two_pool_kernel.__file__)
+    stamp = source_stamp(__file__, _saturation_kernel.__file__, _exchange_kernel.__file__)
 
     @compiled
     def kernel(constants, first, pulses, grid, knots, basis, signal, jacobian):
@@ -123,7 +125,12 @@ def _prepare(voxel, pulses, grid, knots, generalized, factors):
     for t in range(len(pulses)):
         store_row(factors, (t, _F_MEAN), _mean_cosines(b1 * (0.5 * pulses[t, 1])))
     for t in range(len(pulses)):
-        store_row(factors, (t, _F_RELAXATION), _relaxation(voxel, load_row(factors, (t, _F_MEAN), 4), pulses[t, 2]))
+        mean = load_row(factors, (t, _F_MEAN), 4)
+        store_row(factors, (t, _F_DECAY), _decay(voxel, mean, pulses[t, 2]))
+        rates = _rates(voxel, mean, 0.5 * pulses[t, 2])
+        hyperbolic = _hyperbolic(rates)
+        store_row(factors, (t, _F_HYPERBOLIC), hyperbolic)
+        store_row(factors, (t, _F_STEP), exchange_step(rates, hyperbolic)[0])
 
 
 @inlined
@@ -161,15 +168,18 @@ def _mean_cosines(p):
 
 
 @inlined
-def _relaxation(voxel, mean, duration):
-    """Decay of x and y in a pulse, and `_damped_hyperbolic` of the longitudinal components in half of it."""
+def _decay(voxel, mean, duration):
+    """Decay of x and y in a pulse."""
     m0s, r1, r2f, rx = load_row(voxel, (_C_M0S,), 4)
-    cos2 = mean[1]
-    rate_x = r2f * cos2 + (r1 + rx * m0s) * (1 - cos2)
-    a, b, c, d, _, _ = _rates(voxel, mean, 0.5 * duration)
+    rate = r2f * mean[1] + (r1 + rx * m0s) * (1 - mean[1])
+    return exp(rate * -duration), exp(r2f * -duration)
+
+
+@inlined
+def _hyperbolic(rates):
+    a, b, c, d, _, _ = rates
     k = 0.5 * (d - a)
-    cosh, sinhc, slope = _damped_hyperbolic(k * k + b * c, -0.5 * (a + d))
-    return exp(rate_x * -duration), exp(r2f * -duration), cosh, sinhc, slope
+    return damped_hyperbolic(k * k + b * c, -0.5 * (a + d))
 
 
 @inlined
@@ -198,10 +208,8 @@ def _load_pulse(voxel, pulses, factors, t):
     """Half the rotation, decay of x and y, map of z and z^s over half the pulse, saturation."""
     s1, s2, _, _, cos = load_row(factors, (t, _F_ROTATION), 5)
     p, q = load(voxel, (_C_B1,)) * (0.5 * pulses[t, 1]), load(voxel, (_C_B0,)) * (0.5 * pulses[t, 2])
-    decay_x, decay_y, cosh, sinhc, slope = load_row(factors, (t, _F_RELAXATION), 5)
-    rates = _rates(voxel, load_row(factors, (t, _F_MEAN), 4), 0.5 * pulses[t, 2])
-    step, _ = _half_step(rates, (cosh, sinhc, slope))
-    return (p, q, s1, s2, cos), (decay_x, decay_y), step, load(factors, (t, _F_SATURATION))
+    decay, step = load_row(factors, (t, _F_DECAY), 2), load_row(factors, (t, _F_STEP), 6)
+    return (p, q, s1, s2, cos), decay, step, load(factors, (t, _F_SATURATION))
 
 
 # --- propagation ------------------------------------------------------------------------------------
@@ -398,6 +406,12 @@ def _turn_derivatives(rotation, slopes, half_flip, half_duration, state, dy):
 
 
 @inlined
+def _store_longitudinal(dy, p, longitudinal):
+    store(dy, (p, 2), longitudinal[0])
+    store(dy, (p, 3), longitudinal[1])
+
+
+@inlined
 def _relax_derivatives(step, by_rate, half_flip, z, zs, dy):
     """Derivatives dy of the longitudinal components after half a pulse's relaxation."""
     for p in range(_N_PARAMETERS):
@@ -413,25 +427,20 @@ def _relax_derivatives(step, by_rate, half_flip, z, zs, dy):
 
 
 @inlined
-def _store_longitudinal(dy, p, longitudinal):
-    store(dy, (p, 2), longitudinal[0])
-    store(dy, (p, 3), longitudinal[1])
-
-
-@inlined
-def _step_derivatives(voxel, mean, half, rates, hyperbolic, step, fixed_point, out):
+def _step_derivatives(voxel, mean, half, hyperbolic, out):
     """Derivatives of the map of z and z^s over half a pulse along m0s, R1, R2f, Rx and p into out, (5, 6)."""
     m0s, r1, r2f, rx = load_row(voxel, (_C_M0S,), 4)
     m0f, zero = 1 - m0s, splat(0.0)
     cos, cos2, slope, slope2 = half * mean[0], half * mean[1], half * mean[2], half * mean[3]
-    at = rates, hyperbolic, step, fixed_point
+    rates = _rates(voxel, mean, half)
+    at = (rates, hyperbolic, *exchange_step(rates, hyperbolic))
     flow = rx * cos
-    _half_step_derivative(*at, rx * cos2, -flow, flow, -half * rx, -(r1 * cos), half * r1, out, _M0S)
-    _half_step_derivative(*at, cos2, zero, zero, splat(half), m0f * cos, half * m0s, out, _R1)
-    _half_step_derivative(*at, half - cos2, zero, zero, zero, zero, zero, out, _R2F)
-    _half_step_derivative(*at, m0s * cos2, m0f * cos, m0s * cos, half * m0f, zero, zero, out, _RX)
+    exchange_step_derivative(*at, rx * cos2, -flow, flow, -half * rx, -(r1 * cos), half * r1, out, _M0S)
+    exchange_step_derivative(*at, cos2, zero, zero, splat(half), m0f * cos, half * m0s, out, _R1)
+    exchange_step_derivative(*at, half - cos2, zero, zero, zero, zero, zero, out, _R2F)
+    exchange_step_derivative(*at, m0s * cos2, m0f * cos, m0s * cos, half * m0f, zero, zero, out, _RX)
     da, flow = (r1 + rx * m0s - r2f) * slope2, rx * slope
-    _half_step_derivative(*at, da, flow * m0f, flow * m0s, zero, m0f * r1 * slope, zero, out, _DIRECTION_P)
+    exchange_step_derivative(*at, da, flow * m0f, flow * m0s, zero, m0f * r1 * slope, zero, out, _DIRECTION_P)
 
 
 @inlined
@@ -441,10 +450,7 @@ def _pulse_derivatives(voxel, pulses, factors, t, pulse, state, by_rate, dy):
     half_flip, half_duration = 0.5 * pulses[t, 1], 0.5 * pulses[t, 2]
     slopes = load_row(factors, (t, _F_ROTATION + 2), 2)
     means = load_row(factors, (t, _F_MEAN), 4)
-    hyperbolic = load_row(factors, (t, _F_RELAXATION + 2), 3)
-    rates = _rates(voxel, means, half_duration)
-    _, fixed_point = _half_step(rates, hyperbolic)
-    _step_derivatives(voxel, means, half_duration, rates, hyperbolic, step, fixed_point, by_rate)
+    _step_derivatives(voxel, means, half_duration, load_row(factors, (t, _F_HYPERBOLIC), 3), by_rate)
 
     x, y, z, zs = _turn_derivatives(turn, slopes, half_flip, half_duration, state, dy)
     for p in range(_N_PARAMETERS):
@@ -516,8 +522,8 @@ def _invert_derivatives(voxel, pulses, factors, t, state, by_rate, ends, dy):
     echo = _spin_echo(pulse)
     x, y, z, zs = state
     for p in range(_N_PARAMETERS):
-        dx, dy_, dz, dzs = load_row(dy, (p,), 4)
-        store_row(ends, (p,), (echo * dx, -(echo * dy_), dz, dzs))
+        end = load_row(dy, (p,), 4)
+        store_row(ends, (p,), (echo * end[0], -(echo * end[1]), end[2], end[3]))
     for probe in range(3):
         for p in range(_N_PARAMETERS):
             store_row(dy, (p,), (zero, zero, load(ends, (p, 2)), load(ends, (p, 3))))

@@ -14,10 +14,11 @@ from functools import cache
 import numpy as np
 
 from .._validation import FloatArray
-from . import _saturation_kernel
+from . import _exchange_kernel, _saturation_kernel
 from ._engine import axis, closing_angle, emit, run_kernel, source_stamp
+from ._exchange_kernel import damped_hyperbolic, exchange_step, exchange_step_derivative
 from ._generalized_bloch import GeneralizedBlochTable
-from ._lanes import WIDTH, compiled, exp, inlined, load, load_row, splat, sqrt, store, store_row, where_less
+from ._lanes import WIDTH, compiled, inlined, load, load_row, splat, store, store_row
 from ._saturation import SaturationTable
 from ._saturation_kernel import generalized_bloch, graham, pulse_rows, table_layout
 from ._sequence import PulseSequence
@@ -79,7 +80,7 @@ def _constants(theta: FloatArray, half: float) -> FloatArray:
 
 @cache
 def _make_kernel(generalized: bool, separate_t1: bool) -> Callable[..., None]:
-    stamp = source_stamp(__file__, _saturation_kernel.__file__)
+    stamp = source_stamp(__file__, _exchange_kernel.__file__, _saturation_kernel.__file__)
 
     @compiled
     def kernel(constants, first, pulses, grid, knots, basis, signal, jacobian):
@@ -87,7 +88,7 @@ def _make_kernel(generalized: bool, separate_t1: bool) -> Callable[..., None]:
         n_pulses, n_parameters = len(pulses) - 1, jacobian.shape[2]
         samples = np.empty((1 + n_parameters, n_pulses, WIDTH))
         axes = np.empty((n_pulses, 4, WIDTH))  # sin v, cos v, dv/dB0, dv/dB1
-        steps = np.empty((n_pulses, 3, WIDTH))  # _damped_hyperbolic
+        steps = np.empty((n_pulses, 3, WIDTH))  # damped_hyperbolic
         saturation = np.empty((n_pulses + 1, 3, WIDTH))  # a, da/dT2s, da/dB1; the last one inverts
         response = np.empty((n_pulses, 2, WIDTH))  # ds(echo)/dy(0)
         for group in range(len(constants)):
@@ -108,23 +109,6 @@ def _make_kernel(generalized: bool, separate_t1: bool) -> Callable[..., None]:
 
 
 @inlined
-def _damped_hyperbolic(square, mu):
-    """Cosh q, sinh(q)/q and its derivative by q^2, times exp(mu), of 0 <= q <= -mu.
-
-    All from cosh q and (1 - tanh(q)/q) / q^2, which has its series near q = 0; without the damping they would
-    overflow where T2f is tiny.
-    """
-    q = sqrt(square)
-    slow, fast = exp(mu + q), exp(mu - q)
-    total, difference = slow + fast, slow - fast
-    series = 1 / 3 + square * (-2 / 15 + square * (17 / 315 + square * (-62 / 2835 + square * (
-        1382 / 155925 + square * (-21844 / 6081075 + square * (929569 / 638512875))))))  # fmt: skip
-    deficit = where_less(square, 0.01, series, (q * total - difference) / (q * square * total))
-    cosh = 0.5 * total
-    return cosh, cosh * (1 - square * deficit), 0.5 * cosh * deficit
-
-
-@inlined
 def _rates(voxel, sin_v, cos_v):
     """dr/dt = -a r + b z + p and dz/dt = c r - d z + q on an axis, in units of half a repetition time."""
     m0s, rx = load(voxel, (_C_M0S,)), load(voxel, (_C_RX,))
@@ -135,66 +119,25 @@ def _rates(voxel, sin_v, cos_v):
 
 
 @inlined
-def _half_step(rates, hyperbolic):
-    """Map of half a repetition time, E11, E12, E21, E22, u1, u2, and its fixed point with 1/(ad - bc).
-
-    E = cosh + sinhc [[k, b], [c, -k]] with k = (d - a)/2, and u = (1 - E) y_inf.
-    """
-    a, b, c, d, p, q = rates
-    cosh, sinhc, _ = hyperbolic
-    odd = sinhc * (0.5 * (d - a))
-    e11, e12, e21, e22 = cosh + odd, sinhc * b, sinhc * c, cosh - odd
-    inverse = 1 / (a * d - b * c)
-    r_inf = (d * p + b * q) * inverse
-    z_inf = (c * p + a * q) * inverse
-    u1, u2 = (1 - e11) * r_inf - e12 * z_inf, (1 - e22) * z_inf - e21 * r_inf
-    return (e11, e12, e21, e22, u1, u2), (r_inf, z_inf, inverse)
-
-
-@inlined
-def _half_step_derivative(rates, hyperbolic, step, fixed_point, da, db, dc, dd, dp, dq, out, direction):
-    """Derivative of `_half_step`, along the direction in which the rates change by da ... dq, into out[direction]."""
-    a, b, c, d, _, _ = rates
-    cosh, sinhc, slope = hyperbolic
-    e11, e12, e21, e22, _, _ = step
-    r_inf, z_inf, inverse = fixed_point
-    k = 0.5 * (d - a)
-    dk = 0.5 * (dd - da)
-    dmu = -0.5 * (da + dd)
-    dsquare = 2 * k * dk + db * c + b * dc
-    dcosh = dmu * cosh + 0.5 * sinhc * dsquare
-    dsinhc = dmu * sinhc + slope * dsquare
-    odd = dsinhc * k + sinhc * dk
-    d11, d12, d21, d22 = dcosh + odd, dsinhc * b + sinhc * db, dsinhc * c + sinhc * dc, dcosh - odd
-    dp = dp - da * r_inf + db * z_inf
-    dq = dq + dc * r_inf - dd * z_inf
-    dr = (d * dp + b * dq) * inverse
-    dz = (c * dp + a * dq) * inverse
-    du1 = (1 - e11) * dr - d11 * r_inf - e12 * dz - d12 * z_inf
-    du2 = (1 - e22) * dz - d22 * z_inf - e21 * dr - d21 * r_inf
-    store_row(out, (direction,), (d11, d12, d21, d22, du1, du2))
-
-
-@inlined
 def _half_step_derivatives(voxel, sin_v, cos_v, rates, hyperbolic, step, fixed_point, separate_t1, out):
-    """Derivatives of `_half_step` along m0s, R1, R2f, Rx, v and R1s into out, (6, 6)."""
+    """Derivatives of `exchange_step` along m0s, R1, R2f, Rx, v and R1s into out, (6, 6)."""
     m0s, rx = load(voxel, (_C_M0S,)), load(voxel, (_C_RX,))
     r1, r1s, r2f = load(voxel, (_C_R1,)), load(voxel, (_C_R1S,)), load(voxel, (_C_R2F,))
     m0f = 1 - m0s
     cos2, zero = cos_v * cos_v, splat(0.0)
     at = rates, hyperbolic, step, fixed_point
     exchange = rx * cos_v
-    _half_step_derivative(*at, rx * cos2, -exchange, exchange, -rx, -(r1 * cos_v), r1s, out, _M0S)
+    exchange_step_derivative(*at, rx * cos2, -exchange, exchange, -rx, -(r1 * cos_v), r1s, out, _M0S)
     if separate_t1:
-        _half_step_derivative(*at, cos2, zero, zero, zero, m0f * cos_v, zero, out, _T1)
-        _half_step_derivative(*at, zero, zero, zero, splat(1.0), zero, m0s, out, _DIRECTION_R1S)
+        exchange_step_derivative(*at, cos2, zero, zero, zero, m0f * cos_v, zero, out, _T1)
+        exchange_step_derivative(*at, zero, zero, zero, splat(1.0), zero, m0s, out, _DIRECTION_R1S)
     else:
-        _half_step_derivative(*at, cos2, zero, zero, splat(1.0), m0f * cos_v, m0s, out, _T1)
-    _half_step_derivative(*at, sin_v * sin_v, zero, zero, zero, zero, zero, out, _T2F)
-    _half_step_derivative(*at, m0s * cos2, m0f * cos_v, m0s * cos_v, m0f, zero, zero, out, _RX)
+        exchange_step_derivative(*at, cos2, zero, zero, splat(1.0), m0f * cos_v, m0s, out, _T1)
+    exchange_step_derivative(*at, sin_v * sin_v, zero, zero, zero, zero, zero, out, _T2F)
+    exchange_step_derivative(*at, m0s * cos2, m0f * cos_v, m0s * cos_v, m0f, zero, zero, out, _RX)
     da = 2 * sin_v * cos_v * (r2f - r1 - rx * m0s)
     turn = rx * sin_v
-    _half_step_derivative(*at, da, -(turn * m0f), -(turn * m0s), zero, -(m0f * r1 * sin_v), zero, out, _DIRECTION_V)
+    exchange_step_derivative(*at, da, -(turn * m0f), -(turn * m0s), zero, -(m0f * r1 * sin_v), zero, out, _DIRECTION_V)
 
 
 @inlined
@@ -214,7 +157,7 @@ def _prepare(voxel, pulses, grid, knots, generalized, saturation, axes, steps):
         sin_v, cos_v = load_row(axes, (t,), 2)
         a, b, c, d, _, _ = _rates(voxel, sin_v, cos_v)
         k = 0.5 * (d - a)
-        store_row(steps, (t,), _damped_hyperbolic(k * k + b * c, -0.5 * (a + d)))
+        store_row(steps, (t,), damped_hyperbolic(k * k + b * c, -0.5 * (a + d)))
 
 
 @inlined
@@ -225,7 +168,7 @@ def _cycle(voxel, axes, steps, saturation, response):
     n_pulses = len(axes)
     for t in range(n_pulses):
         sin_v, cos_v = load_row(axes, (t,), 2)
-        step, _ = _half_step(_rates(voxel, sin_v, cos_v), load_row(steps, (t,), 3))
+        step, _ = exchange_step(_rates(voxel, sin_v, cos_v), load_row(steps, (t,), 3))
         if t == 0:
             a11, a12, c1, a21, a22, c2 = _compose(step, a11, a12, c1, a21, a22, c2)
         factor = load(saturation, (t, 0))
@@ -279,7 +222,7 @@ def _trace(voxel, axes, steps, saturation, start, samples):
     for t in range(n_pulses):
         sin_v, cos_v = load(axes, (t, 0)), load(axes, (t, 1))
         hyperbolic = load_row(steps, (t,), 3)
-        step, _ = _half_step(_rates(voxel, sin_v, cos_v), hyperbolic)
+        step, _ = exchange_step(_rates(voxel, sin_v, cos_v), hyperbolic)
         if t == 0:
             r, z = _apply(step, r, z)
         z = z * load(saturation, (t, 0))
@@ -332,7 +275,7 @@ def _trace_derivatives(voxel, axes, steps, saturation, response, cycle, inversio
         sin_v, cos_v = v[0], v[1]
         rates = _rates(voxel, sin_v, cos_v)
         hyperbolic = load_row(steps, (t,), 3)
-        step, fixed_point = _half_step(rates, hyperbolic)
+        step, fixed_point = exchange_step(rates, hyperbolic)
         _half_step_derivatives(voxel, sin_v, cos_v, rates, hyperbolic, step, fixed_point, separate_t1, derivatives)
         if t == 0:
             _advance(step, derivatives, source, v, r, z, separate_t1, dy)

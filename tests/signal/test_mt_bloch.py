@@ -10,10 +10,9 @@ from scipy.spatial.transform import Rotation
 from sklearn.base import clone
 from tissues import BAND, NAMES, TISSUE, TR, demanding_theta, tissue
 
-from crbestim import BlochMcConnellModel, PulseSequence, cramer_rao_bound, paper_prior
+from crbestim import BlochMcConnellModel, MTBlochModel, PulseSequence, cramer_rao_bound, paper_prior
 from crbestim.signal._bloch_mcconnell import _generator
 from crbestim.signal._lanes import WIDTH
-from crbestim.signal._mt_bloch import MTBlochModel
 from crbestim.signal._saturation import LINESHAPES
 
 SATURATIONS = ("graham", "generalized-bloch")
