@@ -32,18 +32,21 @@ HERE = Path(__file__).parent
 TR = 3.5e-3
 
 DATASET = """
-import resource, sys, time
-import numpy as np
+import time
+from pathlib import Path
 from crbestim import MTHybridStateModel, SVDCompressor, make_fingerprints
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 model = MTHybridStateModel()
 pilot = make_fingerprints(model, n_samples=500, random_state=1, progress=False)
 basis = SVDCompressor(13).fit(pilot.X).basis_
 del pilot
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before = peak()
 start = time.perf_counter()
 data = make_fingerprints(model, n_samples={n}, basis=basis, compressed=True, random_state=0, progress=False)
 seconds = time.perf_counter() - start
-print(seconds, before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(seconds, before, peak())
 """
 FIRST_USE = """
 import time
@@ -264,7 +267,7 @@ def torchsim_derivatives(simulator, theta):
 
 
 def memory(n):
-    """Peak memory of a process that makes a compressed data set with both bounds."""
+    """Peak memory (Linux) of a process that makes a compressed data set with both bounds."""
     run = subprocess.run([sys.executable, "-c", DATASET.format(n=n)], check=True, capture_output=True, text=True)
     seconds, before, peak = map(float, run.stdout.split())
     print(f"{n} fingerprints in 13 coefficients with full-data and compressed bound, T = 1142: {seconds:.0f} s")

@@ -17,7 +17,7 @@ def n_threads() -> int:
 
 
 def run_blocks(run: Callable[[slice], None], n: int, size: int) -> None:
-    """Call `run`, compiled code that releases the GIL, with slices of at most `size` that cover range(n).
+    """Call `run`, code that releases the GIL, with slices of at most `size` that cover range(n).
 
     Every thread gets one at least, if there are enough. The threads are not OpenMP's: those would change torch's
     number of threads and forbid a fork.

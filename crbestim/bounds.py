@@ -48,7 +48,8 @@ def fisher_information(jacobian: ArrayLike, noise_std: float = 1.0) -> FloatArra
     ----------
     C. R. Rao, Information and the accuracy attainable in the estimation of statistical parameters, 1945.
     """
-    stacked = _as_real(jacobian)
+    stacked = _stacked(jacobian)
+    check_finite(stacked, "jacobian")
     return np.swapaxes(stacked, -1, -2) @ stacked / check_positive(noise_std, "noise_std") ** 2
 
 
@@ -80,13 +81,15 @@ def cramer_rao_bound(jacobian: ArrayLike, noise_std: float = 1.0) -> FloatArray:
     ValueError
         As `fisher_information`.
     """
-    stacked = _as_real(jacobian)
+    stacked = _stacked(jacobian)
     noise_std = check_positive(noise_std, "noise_std")
     n_rows, n_parameters = stacked.shape[-2:]
     flat = np.ascontiguousarray(stacked.reshape(-1, n_rows, n_parameters))
     norm = np.empty((len(flat), n_parameters))
     upper = np.zeros((len(flat), n_parameters, n_parameters))
     run_blocks(lambda block: _orthogonalise(flat[block], norm[block], upper[block]), len(flat), _BLOCK)
+    if not np.isfinite(norm).all():
+        check_finite(stacked, "jacobian")
     with np.errstate(divide="ignore", over="ignore"):
         bound = _inverse_row_norms(upper, n_rows) * (noise_std / norm) ** 2
     bound[norm == 0] = np.inf
@@ -147,11 +150,11 @@ def _length(column):  # type: ignore[no-untyped-def]
     return np.sqrt(square)
 
 
-def _as_real(jacobian: ArrayLike) -> FloatArray:
+def _stacked(jacobian: ArrayLike) -> FloatArray:
+    """Real parts above imaginary parts, in double precision."""
     values = numeric_array(jacobian, "jacobian")
     if values.ndim < 2 or 0 in values.shape:
         raise ValueError(f"jacobian must have shape (..., time points, parameters); got {values.shape}.")
-    check_finite(values, "jacobian")
     if values.dtype.kind == "c":
         values = np.concatenate([values.real, values.imag], axis=-2)
     return values.astype(np.float64, copy=False)

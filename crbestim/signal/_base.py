@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from .._threads import run_blocks
 from .._validation import FloatArray, check_basis, check_matrix, check_names
 from ..bounds import cramer_rao_bound
 
 # Most working memory of one chunk, in bytes: more would not stay in the processor's cache, and takes longer.
-_CHUNK_BYTES = 2**25
+_CHUNK_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -382,12 +383,15 @@ def _with_scale(signal: NDArray, jacobian: NDArray, columns: Sequence[int]) -> N
     augmented = np.empty(
         (*signal.shape, n_columns + 1 + is_complex), dtype=np.complex128 if is_complex else np.float64
     )
-    if n_columns == jacobian.shape[2]:
-        augmented[:, :, :n_columns] = jacobian
-    else:
-        for place, column in enumerate(columns):
-            augmented[:, :, place] = jacobian[:, :, column]
-    augmented[:, :, n_columns] = signal
-    if is_complex:
-        augmented[:, :, n_columns + 1] = 1j * signal
+
+    def fill(block: slice) -> None:
+        if n_columns == jacobian.shape[2]:
+            augmented[block, :, :n_columns] = jacobian[block]
+        else:
+            augmented[block, :, :n_columns] = jacobian[block][:, :, columns]
+        augmented[block, :, n_columns] = signal[block]
+        if is_complex:
+            augmented[block, :, n_columns + 1] = 1j * signal[block]
+
+    run_blocks(fill, len(signal), len(signal))
     return augmented
