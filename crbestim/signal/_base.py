@@ -334,6 +334,7 @@ class SignalModel(ABC):
                     bound = cramer_rao_bound(_with_scale(signal, jacobian, free))
                     bounds.append(bound[:, position] * factor[:, columns])
                 if moved.any():
+                    signal = signal.copy()
                     signal[moved] = self._checked_signal(theta[chunk][moved], basis)
                 signals.append(signal)
             yield chunk, signals, bounds
