@@ -11,6 +11,7 @@ from .noise import NoiseModel
 from .signal import (
     BlochHybridStateModel,
     BlochMcConnellModel,
+    FunctionModel,
     MTBlochModel,
     MTHybridStateModel,
     Parameter,
@@ -26,6 +27,7 @@ __all__ = [
     "CRBEfficiencyScorer",
     "CRBWeightedRegressor",
     "EstimateDisplay",
+    "FunctionModel",
     "MTBlochModel",
     "MTHybridStateModel",
     "NLLSEstimator",

@@ -3,6 +3,7 @@
 from ._base import Parameter, SignalModel
 from ._bloch_hybrid_state import BlochHybridStateModel
 from ._bloch_mcconnell import BlochMcConnellModel
+from ._function_model import FunctionModel
 from ._mt_bloch import MTBlochModel
 from ._mt_hybrid_state import MTHybridStateModel
 from ._sequence import PulseSequence
@@ -10,6 +11,7 @@ from ._sequence import PulseSequence
 __all__ = [
     "BlochHybridStateModel",
     "BlochMcConnellModel",
+    "FunctionModel",
     "MTBlochModel",
     "MTHybridStateModel",
     "Parameter",
