@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from .._validation import FloatArray
 from . import _exchange_kernel, _saturation_kernel
 from ._engine import emit, run_kernel, source_stamp
-from ._exchange_kernel import damped_hyperbolic, exchange_step, exchange_step_derivative
+from ._exchange_kernel import exchange_hyperbolic, exchange_step, exchange_step_derivative
 from ._generalized_bloch import GeneralizedBlochTable
 from ._lanes import WIDTH, compiled, exp, inlined, load, load_row, sin_cos, splat, sqrt, store, store_row, where_less
 from ._saturation import SaturationTable
-from ._saturation_kernel import generalized_bloch, graham, pulse_rows, table_layout
+from ._saturation_kernel import fill_saturation, pulse_rows, table_layout
 from ._sequence import PulseSequence
 
 _M0S, _R1, _R2F, _RX, _T2S, _B0, _B1 = range(7)
@@ -32,7 +32,7 @@ _DIRECTION_P = 4  # half the flip angle; the others are those of the parameters
 # Constants of a voxel, in this order; the scales of the derivatives follow them.
 _C_M0S, _C_R1, _C_R2F, _C_RX, _C_B0, _C_B1, _C_T2S, _C_LOG_T2S, _C_SCALES = range(9)
 # Where begins what is stored of each interval: as from `_precession`, `_sinc`, `_mean_cosines`, `_decay`,
-# `_hyperbolic` and `exchange_step`; and a, da/dT2s, da/dB1. The last pulse inverts.
+# `exchange_hyperbolic` and `exchange_step`; and a, da/dT2s, da/dB1. The last pulse inverts.
 _F_PRECESSION, _F_ROTATION, _F_MEAN, _F_DECAY, _F_HYPERBOLIC, _F_STEP, _F_SATURATION, _N_FACTORS = (
     0, 4, 9, 13, 15, 18, 24, 27
 )  # fmt: skip
@@ -112,11 +112,7 @@ def _make_kernel(generalized: bool) -> Callable[..., None]:
 def _prepare(voxel, pulses, grid, knots, generalized, factors):
     """Fill the factors. One loop each: short chains of dependent operations overlap."""
     b0, b1, t2s, log_t2s = load_row(voxel, (_C_B0,), 4)
-    for t in range(len(pulses)):
-        if generalized:
-            store_row(factors, (t, _F_SATURATION), generalized_bloch(b1, t2s, log_t2s, pulses[t], grid, knots))
-        else:
-            store_row(factors, (t, _F_SATURATION), graham(b1, t2s, log_t2s, pulses[t], grid, knots))
+    fill_saturation(generalized, b1, t2s, log_t2s, pulses, grid, knots, factors, _F_SATURATION)
     for t in range(len(pulses)):
         store_row(factors, (t, _F_PRECESSION), _precession(voxel, pulses[t, 0]))
     for t in range(len(pulses)):
@@ -128,7 +124,7 @@ def _prepare(voxel, pulses, grid, knots, generalized, factors):
         mean = load_row(factors, (t, _F_MEAN), 4)
         store_row(factors, (t, _F_DECAY), _decay(voxel, mean, pulses[t, 2]))
         rates = _rates(voxel, mean, 0.5 * pulses[t, 2])
-        hyperbolic = _hyperbolic(rates)
+        hyperbolic = exchange_hyperbolic(rates)
         store_row(factors, (t, _F_HYPERBOLIC), hyperbolic)
         store_row(factors, (t, _F_STEP), exchange_step(rates, hyperbolic)[0])
 
@@ -173,13 +169,6 @@ def _decay(voxel, mean, duration):
     m0s, r1, r2f, rx = load_row(voxel, (_C_M0S,), 4)
     rate = r2f * mean[1] + (r1 + rx * m0s) * (1 - mean[1])
     return exp(rate * -duration), exp(r2f * -duration)
-
-
-@inlined
-def _hyperbolic(rates):
-    a, b, c, d, _, _ = rates
-    k = 0.5 * (d - a)
-    return damped_hyperbolic(k * k + b * c, -0.5 * (a + d))
 
 
 @inlined

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .._threads import run_blocks
 from .._validation import FloatArray
-from ._lanes import WIDTH, inlined, load, scatter, sin_cos, splat, sqrt, store
+from ._lanes import WIDTH, inlined, load, scatter, sin_cos, splat, sqrt, store_row
 
 _GROUPS_PER_BLOCK = 16
 _TILE = 8  # columns of the basis that are summed at a time
@@ -98,7 +98,7 @@ def axis(polar_angle, b1, cos_phi, slope_phi):
         sine * inverse,
         projected * inverse,
         sine * cosine * slope_phi * inverse_square,
-        (polar_angle * cos_phi * inverse_square),
+        polar_angle * cos_phi * inverse_square,
     )
 
 
@@ -143,14 +143,7 @@ def emit(samples, n_samples, basis, first, signal, jacobian):
                 s5 = s5 + value * basis[k + 5, t]
                 s6 = s6 + value * basis[k + 6, t]
                 s7 = s7 + value * basis[k + 7, t]
-            store(total, (0,), s0)
-            store(total, (1,), s1)
-            store(total, (2,), s2)
-            store(total, (3,), s3)
-            store(total, (4,), s4)
-            store(total, (5,), s5)
-            store(total, (6,), s6)
-            store(total, (7,), s7)
+            store_row(total, (0,), (s0, s1, s2, s3, s4, s5, s6, s7))
             for i in range(min(_TILE, n_coefficients - k)):
                 if p < n_parts:
                     scatter(signal, first, (k + i, p), load(total, (i,)))

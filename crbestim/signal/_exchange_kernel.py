@@ -26,6 +26,14 @@ def damped_hyperbolic(square, mu):
 
 
 @inlined
+def exchange_hyperbolic(rates):
+    """`damped_hyperbolic` of the rates' matrix."""
+    a, b, c, d, _, _ = rates
+    k = 0.5 * (d - a)
+    return damped_hyperbolic(k * k + b * c, -0.5 * (a + d))
+
+
+@inlined
 def exchange_step(rates, hyperbolic):
     """Map of relaxation and exchange, E11, E12, E21, E22, u1, u2, and its fixed point with 1/(ad - bc).
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .._validation import FloatArray
 from ._generalized_bloch import GeneralizedBlochTable
-from ._lanes import exp, floor, gather, inlined, where_less
+from ._lanes import exp, floor, gather, inlined, store_row, where_less
 from ._saturation import SaturationTable
 from ._sequence import PulseSequence
 
@@ -25,6 +25,16 @@ def table_layout(table: SaturationTable | GeneralizedBlochTable) -> tuple[FloatA
         grid = np.array([table.start, table.inverse_step, n_x, table.inverse_flip_step])
         return grid, table.knots.reshape(-1, 4)
     return np.array([table.start, table.inverse_step, 0.0, 0.0]), table.coefficients
+
+
+@inlined
+def fill_saturation(generalized, b1, t2s, log_t2s, pulses, grid, knots, out, column):
+    """Factor a of every pulse, da/dT2s and da/dB1, into out[t, column:]."""
+    for t in range(len(pulses)):
+        if generalized:
+            store_row(out, (t, column), generalized_bloch(b1, t2s, log_t2s, pulses[t], grid, knots))
+        else:
+            store_row(out, (t, column), graham(b1, t2s, log_t2s, pulses[t], grid, knots))
 
 
 @inlined

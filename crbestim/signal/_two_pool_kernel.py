@@ -16,11 +16,11 @@ import numpy as np
 from .._validation import FloatArray
 from . import _exchange_kernel, _saturation_kernel
 from ._engine import axis, closing_angle, emit, run_kernel, source_stamp
-from ._exchange_kernel import damped_hyperbolic, exchange_step, exchange_step_derivative
+from ._exchange_kernel import exchange_hyperbolic, exchange_step, exchange_step_derivative
 from ._generalized_bloch import GeneralizedBlochTable
 from ._lanes import WIDTH, compiled, inlined, load, load_row, splat, store, store_row
 from ._saturation import SaturationTable
-from ._saturation_kernel import generalized_bloch, graham, pulse_rows, table_layout
+from ._saturation_kernel import fill_saturation, pulse_rows, table_layout
 from ._sequence import PulseSequence
 
 _M0S, _T1, _T2F, _RX, _T2S, _B0, _B1, _T1S = range(8)
@@ -88,7 +88,7 @@ def _make_kernel(generalized: bool, separate_t1: bool) -> Callable[..., None]:
         n_pulses, n_parameters = len(pulses) - 1, jacobian.shape[2]
         samples = np.empty((1 + n_parameters, n_pulses, WIDTH))
         axes = np.empty((n_pulses, 4, WIDTH))  # sin v, cos v, dv/dB0, dv/dB1
-        steps = np.empty((n_pulses, 3, WIDTH))  # damped_hyperbolic
+        steps = np.empty((n_pulses, 3, WIDTH))  # exchange_hyperbolic
         saturation = np.empty((n_pulses + 1, 3, WIDTH))  # a, da/dT2s, da/dB1; the last one inverts
         response = np.empty((n_pulses, 2, WIDTH))  # ds(echo)/dy(0)
         for group in range(len(constants)):
@@ -145,19 +145,13 @@ def _prepare(voxel, pulses, grid, knots, generalized, saturation, axes, steps):
     """Fill saturation, axes and steps. One loop each: short chains of dependent operations overlap."""
     n_pulses = len(axes)
     b1, t2s, log_t2s = load(voxel, (_C_B1,)), load(voxel, (_C_T2S,)), load(voxel, (_C_LOG_T2S,))
-    for t in range(n_pulses + 1):
-        if generalized:
-            store_row(saturation, (t,), generalized_bloch(b1, t2s, log_t2s, pulses[t], grid, knots))
-        else:
-            store_row(saturation, (t,), graham(b1, t2s, log_t2s, pulses[t], grid, knots))
+    fill_saturation(generalized, b1, t2s, log_t2s, pulses, grid, knots, saturation, 0)
     cos_phi, slope_phi = load(voxel, (_C_COS_PHI,)), load(voxel, (_C_SLOPE_PHI,))
     for t in range(n_pulses):
         store_row(axes, (t,), axis(pulses[t, 0], b1, cos_phi, slope_phi))
     for t in range(n_pulses):
         sin_v, cos_v = load_row(axes, (t,), 2)
-        a, b, c, d, _, _ = _rates(voxel, sin_v, cos_v)
-        k = 0.5 * (d - a)
-        store_row(steps, (t,), damped_hyperbolic(k * k + b * c, -0.5 * (a + d)))
+        store_row(steps, (t,), exchange_hyperbolic(_rates(voxel, sin_v, cos_v)))
 
 
 @inlined
