@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from .bounds import cramer_rao_bound, fisher_information
+from .covariance import NoiseCovariance
 from .datasets import Prior, make_fingerprints, paper_prior
 from .diagnostics import EstimateDisplay, bias_variance
 from .estimators import CRBWeightedRegressor, NLLSEstimator, Pipeline, SVDCompressor
@@ -12,11 +13,16 @@ from .signal import (
     BlochHybridStateModel,
     BlochMcConnellModel,
     FunctionModel,
+    InversionRecoveryModel,
+    InversionRecoveryMTModel,
+    MonoExponentialModel,
     MTBlochModel,
     MTHybridStateModel,
+    MultiEchoGradientEchoModel,
     Parameter,
     PulseSequence,
     SignalModel,
+    VariableFlipAngleModel,
 )
 
 __version__ = version("crbestim")
@@ -28,9 +34,14 @@ __all__ = [
     "CRBWeightedRegressor",
     "EstimateDisplay",
     "FunctionModel",
+    "InversionRecoveryMTModel",
+    "InversionRecoveryModel",
     "MTBlochModel",
     "MTHybridStateModel",
+    "MonoExponentialModel",
+    "MultiEchoGradientEchoModel",
     "NLLSEstimator",
+    "NoiseCovariance",
     "NoiseModel",
     "Parameter",
     "Pipeline",
@@ -38,6 +49,7 @@ __all__ = [
     "PulseSequence",
     "SVDCompressor",
     "SignalModel",
+    "VariableFlipAngleModel",
     "bias_variance",
     "cramer_rao_bound",
     "crb_efficiency_score",

@@ -146,6 +146,29 @@ def check_crb(crb: ArrayLike, shape: tuple[int, ...], name: str = "crb") -> Floa
     return values
 
 
+def check_covariates(
+    covariates: ArrayLike | pd.DataFrame, n_samples: int, names: Sequence[str] | None = None
+) -> FloatArray:
+    """Return covariates as finite float64 of shape (n, c), the columns of a DataFrame in the order of the names.
+
+    Raises
+    ------
+    TypeError
+        If they are complex.
+    ValueError
+        If rows or columns are missing or unknown, or values are not finite.
+    """
+    if isinstance(covariates, pd.DataFrame) and names is not None:
+        columns = [str(column) for column in covariates.columns]
+        if sorted(columns) != sorted(names):
+            raise ValueError(f"covariates must have the columns {list(names)} in any order; got {columns}.")
+        covariates = covariates[list(names)]
+    values = check_targets(covariates, n_samples, "covariates")
+    if names is not None and values.shape[1] != len(names):
+        raise ValueError(f"covariates must have one column for each of {list(names)}; got {values.shape[1]}.")
+    return values
+
+
 def check_basis(basis: ArrayLike, n_timepoints: int | None = None) -> NDArray:
     """Return a compression basis of shape (T, k), k <= T, with orthonormal columns.
 
@@ -217,3 +240,9 @@ def numeric_array(array: ArrayLike, name: str) -> NDArray:
     if values.dtype == np.float16:
         return values.astype(np.float32)
     return values
+
+
+def check_option(name: str, value: object, choices: Sequence[object]) -> None:
+    """Raise ValueError unless the value is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {list(choices)}; got {value!r}.")

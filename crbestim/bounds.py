@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._threads import run_blocks
 from ._validation import FloatArray, check_finite, check_positive, numeric_array
+from .covariance import NoiseCovariance, as_covariance
 
 __all__ = ["cramer_rao_bound", "fisher_information"]
 
@@ -19,10 +20,12 @@ _NULL_COMPONENT = 1e-6
 _BLOCK = 64  # samples that a thread takes at a time
 
 
-def fisher_information(jacobian: ArrayLike, noise_std: float = 1.0) -> FloatArray:
-    r"""Fisher information of real parameters in white Gaussian noise.
+def fisher_information(
+    jacobian: ArrayLike, noise_std: float = 1.0, covariance: ArrayLike | NoiseCovariance | None = None
+) -> FloatArray:
+    r"""Fisher information of real parameters in Gaussian noise.
 
-    .. math:: F = \mathrm{Re}(J^H J) / \sigma^2
+    .. math:: F = \mathrm{Re}(J^H C^{-1} J) / \sigma^2
 
     Every parameter is real: a complex amplitude counts as two, its real and its imaginary part.
 
@@ -32,6 +35,9 @@ def fisher_information(jacobian: ArrayLike, noise_std: float = 1.0) -> FloatArra
         Derivatives of the signal with respect to the P real parameters.
     noise_std : float, default=1.0
         Standard deviation :math:`\sigma` of the noise in EACH real channel.
+    covariance : array_like of shape (T, T) or NoiseCovariance, optional
+        Covariance C of coloured noise, in units of :math:`\sigma^2` (see `NoiseCovariance`); by default the noise is
+        white, and C the identity.
 
     Returns
     -------
@@ -41,19 +47,21 @@ def fisher_information(jacobian: ArrayLike, noise_std: float = 1.0) -> FloatArra
     Raises
     ------
     ValueError
-        If the Jacobian has fewer than two dimensions or a value that is not finite, or if
-        ``noise_std`` is not positive.
+        If the Jacobian has fewer than two dimensions or a value that is not finite, if ``noise_std`` is not positive,
+        or if the covariance does not fit.
 
     References
     ----------
     C. R. Rao, Information and the accuracy attainable in the estimation of statistical parameters, 1945.
     """
-    stacked = _stacked(jacobian)
+    stacked = _stacked(jacobian, covariance)
     check_finite(stacked, "jacobian")
     return np.swapaxes(stacked, -1, -2) @ stacked / check_positive(noise_std, "noise_std") ** 2
 
 
-def cramer_rao_bound(jacobian: ArrayLike, noise_std: float = 1.0) -> FloatArray:
+def cramer_rao_bound(
+    jacobian: ArrayLike, noise_std: float = 1.0, covariance: ArrayLike | NoiseCovariance | None = None
+) -> FloatArray:
     r"""Lower bound of the variance of any unbiased estimator, for each parameter.
 
     .. math:: \mathrm{CRB}_i = (F^{-1})_{ii}
@@ -68,6 +76,8 @@ def cramer_rao_bound(jacobian: ArrayLike, noise_std: float = 1.0) -> FloatArray:
         included; select the parameters of interest from the result.
     noise_std : float, default=1.0
         Standard deviation of the noise in each real channel.
+    covariance : array_like of shape (T, T) or NoiseCovariance, optional
+        As for `fisher_information`. The Jacobian is whitened first: :math:`L^{-1} J` with :math:`C = L L^H`.
 
     Returns
     -------
@@ -81,7 +91,7 @@ def cramer_rao_bound(jacobian: ArrayLike, noise_std: float = 1.0) -> FloatArray:
     ValueError
         As `fisher_information`.
     """
-    stacked = _stacked(jacobian)
+    stacked = _stacked(jacobian, covariance)
     noise_std = check_positive(noise_std, "noise_std")
     n_rows, n_parameters = stacked.shape[-2:]
     flat = np.ascontiguousarray(stacked.reshape(-1, n_rows, n_parameters))
@@ -150,11 +160,14 @@ def _length(column):  # type: ignore[no-untyped-def]
     return np.sqrt(square)
 
 
-def _stacked(jacobian: ArrayLike) -> FloatArray:
-    """Real parts above imaginary parts, in double precision."""
+def _stacked(jacobian: ArrayLike, covariance: ArrayLike | NoiseCovariance | None) -> FloatArray:
+    """Whitened, real parts above imaginary parts, in double precision."""
     values = numeric_array(jacobian, "jacobian")
     if values.ndim < 2 or 0 in values.shape:
         raise ValueError(f"jacobian must have shape (..., time points, parameters); got {values.shape}.")
+    noise = as_covariance(covariance)
+    if noise is not None:
+        values = noise.whiten(values, axis=-2)
     if values.dtype.kind == "c":
         values = np.concatenate([values.real, values.imag], axis=-2)
     return values.astype(np.float64, copy=False)

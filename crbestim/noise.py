@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ._validation import FloatArray, check_crb, check_matrix, check_positive, stack_complex, unstack_complex
+from ._validation import (
+    FloatArray,
+    check_basis,
+    check_crb,
+    check_matrix,
+    check_positive,
+    stack_complex,
+    unstack_complex,
+)
+from .covariance import NoiseCovariance, as_covariance
 
 __all__ = ["NoiseModel"]
 
 
 @dataclass(frozen=True)
 class NoiseModel:
-    r"""Complex amplitude and white Gaussian noise of a measured signal.
+    r"""Amplitude and Gaussian noise of a measured signal.
 
     .. math::
         x' = M_0 x + \sigma (\epsilon_1 + i \epsilon_2), \quad
@@ -22,7 +31,7 @@ class NoiseModel:
 
     :math:`|M_0|` is uniform in a range, its phase in :math:`[0, 2\pi)`. The bound that goes in is the one at
     :math:`|M_0| = 1`, :math:`\sigma = 1`. White noise stays white under an orthonormal basis, so clean
-    coefficients can be treated like clean signals.
+    coefficients can be treated like clean signals. Of real data, M0 is positive and the noise :math:`\sigma \epsilon`.
 
     Parameters
     ----------
@@ -30,15 +39,19 @@ class NoiseModel:
         Standard deviation :math:`\sigma` of EACH real channel.
     m0_range : tuple of float, default=(0.1, 1.0)
         Least and greatest :math:`|M_0|`. The defaults are the paper's, an SNR_max = |M0| / sigma of 10 to 100.
+    covariance : array_like of shape (m, m) or NoiseCovariance, optional
+        Of coloured noise, in units of :math:`\sigma^2` (see `NoiseCovariance`), for the data that noise is added to:
+        that of the coefficients where these are trained on. By default the noise is white.
 
     Raises
     ------
     TypeError, ValueError
-        If `noise_std` is not positive or `m0_range` no pair of increasing positive numbers.
+        If `noise_std` is not positive, `m0_range` no pair of increasing positive numbers, or the covariance none.
     """
 
     noise_std: float = 0.01
     m0_range: tuple[float, float] = (0.1, 1.0)
+    covariance: NoiseCovariance | ArrayLike | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "noise_std", check_positive(self.noise_std, "noise_std"))
@@ -50,21 +63,45 @@ class NoiseModel:
         if low > high:
             raise ValueError(f"m0_range must be increasing; got ({low:g}, {high:g}).")
         object.__setattr__(self, "m0_range", (low, high))
+        object.__setattr__(self, "covariance", as_covariance(self.covariance))
 
     @classmethod
-    def at_snr(cls, snr: float) -> NoiseModel:
+    def at_snr(cls, snr: float, covariance: ArrayLike | NoiseCovariance | None = None) -> NoiseModel:
         """Return the model of one SNR_max: |M0| = 1, random phase, noise_std = 1 / snr.
 
         Parameters
         ----------
         snr : float
             SNR_max = |M0| / sigma, positive.
+        covariance : array_like of shape (m, m) or NoiseCovariance, optional
+            Of coloured noise.
 
         Returns
         -------
         NoiseModel
         """
-        return cls(noise_std=1 / check_positive(snr, "snr"), m0_range=(1.0, 1.0))
+        return cls(noise_std=1 / check_positive(snr, "snr"), m0_range=(1.0, 1.0), covariance=covariance)
+
+    def compress(self, basis: ArrayLike) -> NoiseModel:
+        """Return the noise of coefficients, from that of the signals.
+
+        Parameters
+        ----------
+        basis : array_like of shape (m, k)
+            Orthonormal compression basis.
+
+        Returns
+        -------
+        NoiseModel
+            Itself if the noise is white.
+
+        Raises
+        ------
+        ValueError
+            If the basis is not orthonormal or does not fit the covariance.
+        """
+        checked, covariance = check_basis(basis), as_covariance(self.covariance)
+        return self if covariance is None else replace(self, covariance=covariance.compress(checked))
 
     def draw_magnitude(self, n_samples: int, rng: np.random.Generator) -> FloatArray:
         """Draw |M0|, shape (n_samples,)."""
@@ -75,7 +112,9 @@ class NoiseModel:
         """Return the bound, (n, p), at amplitudes |M0|, (n,), and this noise."""
         return crb * (self.noise_std / magnitude[:, None]) ** 2
 
-    def add_to(self, X: NDArray, rng: np.random.Generator, magnitude: FloatArray | None = None) -> NDArray:
+    def add_to(
+        self, X: NDArray, rng: np.random.Generator, magnitude: FloatArray | None = None, *, real: bool = False
+    ) -> NDArray:
         """Scale clean data with M0 and add noise.
 
         Parameters
@@ -86,6 +125,8 @@ class NoiseModel:
             The source of randomness.
         magnitude : ndarray of shape (n,), optional
             |M0| of each row; drawn if not given. The phase is always drawn.
+        real : bool, default=False
+            X are real data, not stacked ones: M0 stays positive, and the noise real.
 
         Returns
         -------
@@ -95,22 +136,36 @@ class NoiseModel:
         Raises
         ------
         ValueError
-            If X is not a finite 2-D array, or real with an odd number of columns, or `magnitude` does not fit.
+            If X is not a finite 2-D array, or stacked with an odd number of columns, or `magnitude` or the covariance
+            does not fit.
+        TypeError
+            If X is complex for ``real=True``.
         """
-        X = check_matrix(X, "X", kind="either")
+        X = check_matrix(X, "X", kind="real" if real else "either")
         if magnitude is not None and np.shape(magnitude) != (len(X),):
             raise ValueError(f"magnitude must have shape ({len(X)},), one |M0| a row; got {np.shape(magnitude)}.")
-        if X.dtype.kind != "c":
+        if X.dtype.kind != "c" and not real:
             noisy = self.add_to(unstack_complex(X), rng, magnitude)
             return stack_complex(noisy).astype(X.dtype, copy=False)
         if magnitude is None:
             magnitude = self.draw_magnitude(len(X), rng)
-        real = np.dtype(X.real.dtype)
+        if real:
+            return magnitude.astype(X.dtype)[:, None] * X + self._coloured(rng.standard_normal(X.shape, dtype=X.dtype))
         m0 = magnitude * np.exp(2j * np.pi * rng.random(len(X)))
-        noise = rng.standard_normal((*X.shape, 2), dtype=real) * real.type(self.noise_std)
-        noisy = noise.view(X.dtype)[..., 0]
+        noise = rng.standard_normal((*X.shape, 2), dtype=X.real.dtype).view(X.dtype)[..., 0]
+        noisy = self._coloured(noise)
         noisy += m0.astype(X.dtype)[:, None] * X
         return noisy
+
+    def _coloured(self, white: NDArray) -> NDArray:
+        """Turn white noise of unit variance into this noise, in the same precision."""
+        noise, covariance = white, as_covariance(self.covariance)
+        if covariance is not None:
+            if covariance.is_complex and white.dtype.kind != "c":
+                raise ValueError("covariance must be real for noise of real data; it is complex.")
+            noise = covariance.colour(white).astype(white.dtype, copy=False)
+        noise *= white.real.dtype.type(self.noise_std)
+        return noise
 
     def augment(self, X: NDArray, crb: FloatArray, rng: np.random.Generator) -> tuple[NDArray, FloatArray]:
         """Draw amplitude and noise: the joint map (X, crb) -> (X', crb').

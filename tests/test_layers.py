@@ -10,6 +10,7 @@ import crbestim
 LAYERS = (
     "_validation",
     "_threads",
+    "covariance",
     "bounds",
     "signal",
     "noise",

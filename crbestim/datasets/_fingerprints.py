@@ -12,6 +12,7 @@ from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
 from .._validation import check_basis, check_count, check_names
+from ..covariance import NoiseCovariance, as_covariance
 from ..signal import BlochHybridStateModel, BlochMcConnellModel, MTBlochModel, MTHybridStateModel, SignalModel
 from ._priors import Prior, paper_prior, truncated_normal
 
@@ -66,6 +67,7 @@ def make_fingerprints(
     *,
     compressed: bool = False,
     known: str | Sequence[str] = (),
+    covariance: ArrayLike | NoiseCovariance | None = None,
     theta: ArrayLike | pd.DataFrame | None = None,
     method: Literal["random", "sobol"] = "random",
     memory_limit: int = 2**28,
@@ -84,7 +86,7 @@ def make_fingerprints(
     n_samples : int, default=10_000
         How many.
     targets : sequence of str, optional
-        Parameters to be estimated; by default the model's.
+        Parameters to be estimated; by default those of the model that are not known.
     basis : array_like of shape (T, k), optional
         Compression basis: `crb` is then the bound for the compressed data.
     random_state : int, Generator or None, default=None
@@ -92,7 +94,9 @@ def make_fingerprints(
     compressed : bool, default=False
         Keep the coefficients of the signals in `basis` instead of the signals: T / k times less memory.
     known : sequence of str, default=()
-        Parameters that the bound takes as known.
+        Parameters that the bound takes as known; their values are returned as `covariates`.
+    covariance : array_like of shape (T, T) or (k, k), or NoiseCovariance, optional
+        Of coloured noise, for the bounds: that of the signals, or of the coefficients in `basis`.
     theta : array_like or DataFrame of shape (n, P), optional
         Use these tissues instead of drawing from the prior; `prior` and `n_samples` are then not used.
     method : {"random", "sobol"}, default="random"
@@ -105,13 +109,16 @@ def make_fingerprints(
     Returns
     -------
     Bunch
-        ``X`` : complex ndarray of shape (n, T), clean signals at M0 = 1, or (n, k), their coefficients, if
-        `compressed`;
+        ``X`` : ndarray of shape (n, T), clean signals at M0 = 1, or (n, k), their coefficients, if `compressed`;
+        complex unless the model's data are real;
         ``y`` : ndarray of shape (n, p), targets, B0 folded;
         ``crb`` : ndarray of shape (n, p), bound at :math:`|M_0| = 1`, :math:`\sigma = 1`, of the full data or,
         if `basis` is given, of the compressed data;
-        ``full_crb`` : ndarray of shape (n, p), bound of the full data;
+        ``full_crb`` : ndarray of shape (n, p), bound of the full data (left out if `covariance` is that of the
+        coefficients, as the noise of the full data is not known then);
         ``theta`` : DataFrame of shape (n, P);
+        ``covariates`` : DataFrame of shape (n, len(known)), values of the known parameters; left out if there are
+        none;
         ``target_names`` : tuple of str.
 
     Raises
@@ -121,8 +128,8 @@ def make_fingerprints(
     """
     if not isinstance(model, SignalModel):
         raise TypeError(f"model must be a SignalModel; got {type(model).__name__}.")
-    names = model.check_names(targets)
-    check_names(known, model.parameter_names, "known")
+    names = model.check_names(targets, known)
+    known = check_names(known, model.parameter_names, "known")
     check_count(memory_limit, "memory_limit")
     if compressed and basis is None:
         raise ValueError("compressed=True needs a basis.")
@@ -132,16 +139,22 @@ def make_fingerprints(
     values = model.check_theta(theta)
     n = len(values)
     bases = (None,) if basis is None else (None, basis)
-    length = model.n_timepoints if basis is None or not compressed else basis.shape[1]
-    X = np.empty((n, length), dtype=np.complex128)
+    noise = as_covariance(covariance)
+    of_coefficients = noise is not None and basis is not None and noise.size == basis.shape[1] != model.n_timepoints
+    noises = (None if of_coefficients else noise, noise)[: len(bases)]
+    dtype = np.float64 if model.real_valued else np.complex128
+    if compressed and basis is not None:
+        X = np.empty((n, basis.shape[1]), dtype=np.result_type(dtype, basis))
+    else:
+        X = np.empty((n, model.n_timepoints), dtype=dtype)
     crb = [np.empty((n, len(names))) for _ in bases]
     with tqdm(total=n, desc="fingerprints", unit="voxel", disable=not progress) as bar:
-        for chunk, signals, bounds in model._stream_bounds(values, names, bases, known, memory_limit):
+        for chunk, signals, bounds in model._stream_bounds(values, names, bases, known, noises, memory_limit):
             X[chunk] = signals[-1 if compressed else 0]
             for stored, bound in zip(crb, bounds, strict=True):
                 stored[chunk] = bound
             bar.update(len(X[chunk]))
-    return Bunch(
+    data = Bunch(
         X=X,
         y=model.target_values(values, names),
         crb=crb[-1],
@@ -149,3 +162,8 @@ def make_fingerprints(
         theta=pd.DataFrame(values, columns=list(model.parameter_names)),
         target_names=names,
     )
+    if of_coefficients:
+        del data["full_crb"]
+    if known:
+        data["covariates"] = data.theta[list(known)]
+    return data

@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from .._validation import FloatArray, check_count, check_crb, check_finite, check_same_columns, check_targets
-from ..metrics._response import NoiseResponse, checked_signals, informative_entries, noise_response
+from ..covariance import NoiseCovariance
+from ..metrics._response import NoiseResponse, checked_signals, informative_entries, noise_response, predictor
 from ..noise import NoiseModel
 
 
@@ -22,6 +23,8 @@ def bias_variance(
     snr: float = 50,
     n_realizations: int = 300,
     *,
+    covariates: ArrayLike | pd.DataFrame | None = None,
+    covariance: ArrayLike | NoiseCovariance | None = None,
     target_names: Sequence[str] | None = None,
     prior_std: ArrayLike | None = None,
     random_state: int | np.random.Generator | None = None,
@@ -44,7 +47,8 @@ def bias_variance(
     estimator : object with `predict`
         Fitted.
     X : array_like of shape (n, m)
-        Clean signals (complex), or stacked real coefficients for an estimator that takes those.
+        Clean signals, complex, or real if the model's data are; stacked real coefficients for an estimator that takes
+        those.
     y : array_like or DataFrame of shape (n, p)
         True parameters.
     crb : array_like of shape (n, p), or mapping of str to array_like
@@ -54,6 +58,10 @@ def bias_variance(
         :math:`\mathrm{SNR_{max}} = |M_0| / \sigma`.
     n_realizations : int, default=300
         N, at least 2.
+    covariates : array_like or DataFrame of shape (n, c), optional
+        Values of known parameters, for an estimator whose `predict` takes them.
+    covariance : array_like of shape (m, m) or NoiseCovariance, optional
+        Of coloured noise in X (see `NoiseModel`); `crb` is then the bound in that noise.
     target_names : sequence of str, optional
         Names of the targets; by default the columns of y, or those the estimator knows.
     prior_std : array_like of shape (p,), optional
@@ -78,7 +86,7 @@ def bias_variance(
     TypeError, ValueError
         If the arguments do not fit each other.
     """
-    X = checked_signals(estimator, X)
+    X, real = checked_signals(estimator, X)
     names = _target_names(estimator, y, target_names)
     given = dict(crb) if isinstance(crb, Mapping) else {"": crb}
     if not given:
@@ -98,10 +106,11 @@ def bias_variance(
     check_finite(spread, "prior_std")
     if (spread < 0).any():
         raise ValueError(f"prior_std must not be negative; got {spread.tolist()}.")
-    noise = NoiseModel.at_snr(snr)
+    noise = NoiseModel.at_snr(snr, covariance)
     rng = np.random.default_rng(random_state)
     magnitude = noise.draw_magnitude(len(X), rng)
-    response = noise_response(estimator.predict, X, y.shape, noise, magnitude, n_realizations, rng, progress)
+    predict = predictor(estimator, covariates)
+    response = noise_response(predict, X, y.shape, noise, magnitude, n_realizations, rng, real, progress)
     bounds = {name: noise.scale_crb(bound, magnitude) for name, bound in bounds.items()}
     informative = informative_entries(next(iter(bounds.values())), spread)
     tables = []

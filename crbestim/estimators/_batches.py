@@ -13,7 +13,7 @@ from ..noise import NoiseModel
 
 
 class FingerprintBatches:
-    """Batches (x, (theta, crb)) with M0 and noise drawn in each; stands in for a torch DataLoader.
+    """Batches ({x, covariates}, (theta, crb)) with M0 and noise drawn in each; stands in for a torch DataLoader.
 
     Everything drawn in an epoch depends on the seed and the epoch's number alone, so that a resumed training sees
     what an uninterrupted one would have seen.
@@ -21,7 +21,7 @@ class FingerprintBatches:
     Parameters
     ----------
     dataset : skorch Dataset or torch Subset of one
-        Holds clean X and y = (theta, crb).
+        Holds X = {"x": clean data, "covariates": ...} and y = (theta, crb).
     batch_size : int
         Size of a batch; the last one may be smaller.
     noise : NoiseModel or None
@@ -47,7 +47,8 @@ class FingerprintBatches:
         if isinstance(dataset, torch.utils.data.Subset):
             dataset, rows = dataset.dataset, np.asarray(dataset.indices)
         theta, crb = dataset.y
-        self.X, self.theta, self.crb = dataset.X[rows], theta[rows], crb[rows]
+        self.x, self.covariates = dataset.X["x"][rows], dataset.X["covariates"][rows]
+        self.theta, self.crb = theta[rows], crb[rows]
         self.batch_size = batch_size
         self.noise = noise
         self.seed = seed
@@ -55,18 +56,18 @@ class FingerprintBatches:
         self.epoch = first_epoch
 
     def __len__(self) -> int:
-        return -(-len(self.X) // self.batch_size)
+        return -(-len(self.x) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor]]]:
+    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], tuple[Tensor, Tensor]]]:
         rng = np.random.default_rng([*self.seed, self.epoch])
-        order = rng.permutation(len(self.X)) if self.training else np.arange(len(self.X))
+        order = rng.permutation(len(self.x)) if self.training else np.arange(len(self.x))
         self.epoch += self.training
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
-            x, crb = self.X[batch], self.crb[batch]
+            x, crb = self.x[batch], self.crb[batch]
             if self.noise is not None:
                 x, crb = self.noise.augment(x, crb, rng)
             yield (
-                torch.from_numpy(x),
+                {"x": torch.from_numpy(x), "covariates": torch.from_numpy(self.covariates[batch])},
                 (torch.from_numpy(self.theta[batch]), torch.from_numpy(crb.astype(x.dtype))),
             )

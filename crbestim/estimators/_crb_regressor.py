@@ -22,6 +22,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from .._validation import (
     FloatArray,
     check_count,
+    check_covariates,
     check_crb,
     check_positive,
     check_same_columns,
@@ -45,6 +46,9 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
     In every training step fresh amplitudes M0 and fresh noise are drawn and the bound is rescaled with them, so
     `fit` takes CLEAN data and the bound at :math:`|M_0| = 1`, :math:`\sigma = 1`. The network's input is
     normalised to an l2-norm of 1. Training is composed on skorch.
+
+    Real data, such as magnitudes, whose stacked imaginary parts are zero, are trained for as complex data with the
+    same bound; neither M0's phase nor its sign is used.
 
     Parameters
     ----------
@@ -91,6 +95,10 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         One row an epoch: train_loss, valid_loss, learning_rate, seconds.
     target_names_ : list of str or None
         Columns of y, if it was a DataFrame.
+    covariate_names_ : list of str or None
+        Columns of the covariates, if they were a DataFrame.
+    n_covariates_ : int
+        Number of covariates.
     target_mean_, target_scale_ : ndarray of shape (p,)
         Mean and standard deviation of the training targets, by which the outputs are scaled.
     n_features_in_ : int
@@ -102,7 +110,8 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
     MRI, Magn. Reson. Med. 88, 2022.
     """
 
-    __metadata_request__fit = {"crb": True}  # noqa: RUF012 - read by scikit-learn
+    __metadata_request__fit = {"crb": True, "covariates": True}  # noqa: RUF012 - read by scikit-learn
+    __metadata_request__predict = {"covariates": True}  # noqa: RUF012
     n_features_in_: int
 
     def __init__(
@@ -138,7 +147,14 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         self.verbose = verbose
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike | pd.DataFrame, *, crb: ArrayLike | None = None) -> CRBWeightedRegressor:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | pd.DataFrame,
+        *,
+        crb: ArrayLike | None = None,
+        covariates: ArrayLike | pd.DataFrame | None = None,
+    ) -> CRBWeightedRegressor:
         """Train the network.
 
         Parameters
@@ -150,6 +166,9 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         crb : array_like of the shape of y
             Bound at |M0| = 1, sigma = 1, in squared units of y; needed for ``loss="crb"``. Entries with inf are
             left out of the loss.
+        covariates : array_like or DataFrame of shape (n, c), optional
+            Parameters that are known in each voxel, such as a measured B1: further inputs of the network, without
+            noise unless they bring it. `crb` is then the bound with these parameters known.
 
         Returns
         -------
@@ -168,6 +187,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         recipe = self._checked_recipe()
         target_names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
         X, theta, bound = self._checked_data(X, y, crb)
+        extra = self._checked_covariates(covariates, len(X))
         self.target_names_ = target_names
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         previous = getattr(self, "net_", None) if self.warm_start else None
@@ -175,7 +195,11 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             self.target_mean_ = theta.mean(axis=0)
             scale = theta.std(axis=0)
             self.target_scale_ = np.where(scale > 0, scale, 1.0)
+            self._covariate_mean = extra.mean(axis=0)
+            spread = extra.std(axis=0)
+            self._covariate_scale = np.where(spread > 0, spread, 1.0)
         X = X.astype(np.float32)
+        extra = self._standardised(extra)
         theta = ((theta - self.target_mean_) / self.target_scale_).astype(np.float32)
         bound = bound / self.target_scale_**2
 
@@ -183,7 +207,9 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         callbacks: list[Any] = [("safeguard", safeguard)]
         checkpoint = None
         if self.checkpoint is not None:
-            checkpoint = TrainingCheckpoint(Path(self.checkpoint), self._digest(seed, X, theta, bound), safeguard)
+            checkpoint = TrainingCheckpoint(
+                Path(self.checkpoint), self._digest(seed, X, extra, theta, bound), safeguard
+            )
             callbacks.append(("checkpoint", checkpoint))
         if self.verbose:
             callbacks.append(("progress", ProgressBar(recipe.max_epochs)))
@@ -197,16 +223,18 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             net.module_.load_state_dict(previous.module_.state_dict())
         if checkpoint is not None:
             checkpoint.resume(net)
-        self._run(net, recipe, X, theta, bound)
+        self._run(net, recipe, {"x": X, "covariates": extra}, theta, bound)
         return self
 
-    def predict(self, X: ArrayLike) -> FloatArray:
+    def predict(self, X: ArrayLike, *, covariates: ArrayLike | pd.DataFrame | None = None) -> FloatArray:
         """Estimate parameters.
 
         Parameters
         ----------
         X : array_like of shape (n, 2k)
             Stacked coefficients [Re | Im], with any amplitude and phase.
+        covariates : array_like or DataFrame of shape (n, c)
+            As in `fit`, if it was given any.
 
         Returns
         -------
@@ -216,18 +244,24 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If X is not a finite real (n, 2k) array.
+            If X is not a finite real (n, 2k) array, or covariates are missing or do not fit.
         """
         check_is_fitted(self)
         _refuse_complex(X)
         values: NDArray = np.require(validate_data(self, X, reset=False, dtype=np.float32), requirements="W")
-        module = self.net_.module_.eval()
+        extra = self._standardised(self._known_covariates(covariates, len(values)))
+        module, device = self.net_.module_.eval(), self.net_.device
         with torch.no_grad():
             parts = [
-                module(torch.from_numpy(values[start : start + _PREDICTION_ROWS]).to(self.net_.device)).cpu()
+                module(
+                    *(
+                        torch.from_numpy(array[start : start + _PREDICTION_ROWS]).to(device)
+                        for array in (values, extra)
+                    )
+                )
                 for start in range(0, len(values), _PREDICTION_ROWS)
             ]
-        estimate = torch.cat(parts).numpy().astype(np.float64) * self.target_scale_ + self.target_mean_
+        estimate = torch.cat(parts).cpu().numpy().astype(np.float64) * self.target_scale_ + self.target_mean_
         estimate[~values.any(axis=1)] = np.nan
         return estimate[:, 0] if self._single_target else estimate
 
@@ -325,6 +359,32 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             raise ValueError("crb is inf everywhere: no entry is left to learn from.")
         return X, theta, bound
 
+    def _checked_covariates(self, covariates: ArrayLike | pd.DataFrame | None, n: int) -> FloatArray:
+        """Covariates of the training, (n, c); c = 0 if there are none. Remembers how many, and their names."""
+        if self.warm_start and hasattr(self, "net_"):
+            return self._known_covariates(covariates, n)
+        self.covariate_names_ = (
+            [str(name) for name in covariates.columns] if isinstance(covariates, pd.DataFrame) else None
+        )
+        values = np.empty((n, 0)) if covariates is None else check_covariates(covariates, n)
+        self.n_covariates_ = values.shape[1]
+        return values
+
+    def _known_covariates(self, covariates: ArrayLike | pd.DataFrame | None, n: int) -> FloatArray:
+        """Covariates with the columns of the training, (n, c)."""
+        if covariates is None:
+            if self.n_covariates_:
+                names = self.covariate_names_ or self.n_covariates_
+                raise ValueError(f"covariates must be given, as they were in fit ({names}).")
+            return np.empty((n, 0))
+        values = check_covariates(covariates, n, self.covariate_names_)
+        if values.shape[1] != self.n_covariates_:
+            raise ValueError(f"covariates must have {self.n_covariates_} columns, as in fit; got {values.shape[1]}.")
+        return values
+
+    def _standardised(self, covariates: FloatArray) -> FloatArray:
+        return ((covariates - self._covariate_mean) / self._covariate_scale).astype(np.float32)
+
     def _build(self, recipe: Recipe, seed: int, X: NDArray, n_outputs: int, callbacks: list[Any]) -> NeuralNet:
         criterion = CRBLoss() if self.loss == "crb" else MSELoss(torch.tensor(self.target_scale_, dtype=torch.float32))
         clipping = [] if recipe.max_norm is None else [("clip", GradientNormClipping(recipe.max_norm))]
@@ -332,7 +392,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         holdout = ValidSplit(self.validation_fraction, random_state=seed) if self.validation_fraction else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module = NETWORKS[self.network](X.shape[1], n_outputs)
+            module = NETWORKS[self.network](X.shape[1], n_outputs, self.n_covariates_)
         rows = X[:_CALIBRATION_ROWS]
         module.calibrate(
             torch.from_numpy(rows if self.noise is None else self.noise.add_to(rows, np.random.default_rng(seed)))
@@ -357,7 +417,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         )
         return net.initialize()
 
-    def _run(self, net: NeuralNet, recipe: Recipe, X: NDArray, theta: NDArray, bound: NDArray) -> None:
+    def _run(self, net: NeuralNet, recipe: Recipe, X: dict[str, NDArray], theta: NDArray, bound: NDArray) -> None:
         callbacks = dict(net.callbacks_)
         safeguard, early_stop = callbacks["safeguard"], callbacks["early_stop"]
         done = len(net.history)

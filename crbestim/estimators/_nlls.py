@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
@@ -18,40 +19,51 @@ from .._validation import (
     FloatArray,
     check_basis,
     check_count,
+    check_covariates,
     check_matrix,
+    check_names,
     check_targets,
     is_complex,
     unstack_complex,
 )
+from ..covariance import NoiseCovariance, as_covariance, compressed_covariance
 from ..datasets import Prior
 from ..datasets._fingerprints import checked_prior
 from ..signal import SignalModel
 
 _MAX_EVALUATIONS = 200
 _TOLERANCE = 1e-10
+_LEAST_RANGE = 1e-6  # of a parameter whose lower bound is a known value, relative to it
 
 
 class NLLSEstimator(RegressorMixin, BaseEstimator):
     r"""Fit the signal model to each voxel by bounded non-linear least squares.
 
-    .. math:: \min_{\theta, M_0} \| x - M_0 s(\theta) \|^2
+    .. math:: \min_{\theta, M_0} \| L^{-1} (x - M_0 s(\theta)) \|^2
 
-    over all parameters of the model. M0 is complex and solved for inside the fit,
-    :math:`M_0 = s^H x / s^H s` (variable projection, with the exact Jacobian of the projected residual). A
-    parameter that never exceeds another one is fitted through the ratio of the two, whose bounds are the widest that
-    the prior allows. Starts are those out of a sample of the prior whose signals match best; the fit with the lowest
-    cost wins.
+    over all parameters of the model but the known ones, where L whitens the noise (:math:`L = 1` if it is white). M0
+    is complex (real for real data) and solved for inside the fit, :math:`M_0 = s^H x / s^H s` for white noise
+    (variable projection, with the exact Jacobian of the projected residual). A parameter that never exceeds another
+    one is fitted through the ratio of the two, whose bounds are the widest that the prior allows. Starts are those out
+    of a sample of the prior whose signals match best; the fit with the lowest cost wins.
 
     Parameters
     ----------
     model : SignalModel
         Signal and Jacobian.
     targets : sequence of str, optional
-        Parameters that `predict` returns; by default the model's, all of them being fitted anyway.
+        Parameters that `predict` returns; by default those of the model that are not known. All of the latter are
+        fitted anyway.
     basis : array_like of shape (T, k), optional
         Orthonormal compression basis. The fit then takes place in the compressed space.
     prior : Prior, optional
         Its support bounds the fit, and starts are drawn from it; by default the one that goes with the model.
+    known : sequence of str, default=()
+        Parameters that are not fitted: `predict` takes their values, such as those of a measured B1 map, as
+        `covariates`.
+    covariance : array_like of shape (T, T) or (k, k), or NoiseCovariance, optional
+        Of coloured noise, in any unit: that of the signals, or with a basis that of the coefficients. By default the
+        noise is white.
     n_starts : int, default=3
         Starts a voxel.
     n_candidates : int, default=2048
@@ -78,6 +90,8 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
     variables separate, SIAM J. Numer. Anal. 10, 1973.
     """
 
+    __metadata_request__predict = {"covariates": True}  # noqa: RUF012 - read by scikit-learn
+
     def __init__(
         self,
         model: SignalModel,
@@ -85,6 +99,8 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         basis: ArrayLike | None = None,
         prior: Prior | None = None,
         *,
+        known: str | Sequence[str] = (),
+        covariance: ArrayLike | NoiseCovariance | None = None,
         n_starts: int = 3,
         n_candidates: int = 2048,
         n_jobs: int | None = None,
@@ -95,13 +111,17 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         self.targets = targets
         self.basis = basis
         self.prior = prior
+        self.known = known
+        self.covariance = covariance
         self.n_starts = n_starts
         self.n_candidates = n_candidates
         self.n_jobs = n_jobs
         self.verbose = verbose
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike | None = None, y: ArrayLike | None = None) -> NLLSEstimator:
+    def fit(
+        self, X: ArrayLike | None = None, y: ArrayLike | None = None, *, covariates: ArrayLike | None = None
+    ) -> NLLSEstimator:
         """Prepare bounds and starts; nothing is learnt from the data, which may be left out.
 
         Parameters
@@ -110,6 +130,8 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
             As for `predict`; only its number of columns is looked at.
         y : array_like of shape (n, p), optional
             Targets; only its number of columns is looked at.
+        covariates : ignored
+            So that a pipeline or a cross-validation may pass them.
 
         Returns
         -------
@@ -123,10 +145,12 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         """
         if not isinstance(self.model, SignalModel):
             raise TypeError(f"model must be a SignalModel; got {type(self.model).__name__}.")
-        self.target_names_ = self.model.check_names(self.targets)
+        self.target_names_ = self.model.check_names(self.targets, self.known)
         n_starts = check_count(self.n_starts, "n_starts")
         n_candidates = check_count(self.n_candidates, "n_candidates", minimum=n_starts)
+        self._known = check_names(self.known, self.model.parameter_names, "known")
         basis = None if self.basis is None else check_basis(self.basis, self.model.n_timepoints)
+        self._noise = compressed_covariance(as_covariance(self.covariance), basis)
         prior = checked_prior(self.prior, self.model)
         if X is not None:
             X = self._signals(X, basis, reset=True)
@@ -142,19 +166,27 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         sample = prior.sample(n_candidates, random_state=seed, method="sobol")
         self.candidates_ = self.model.check_theta(sample)
         self._basis = basis
-        self._scaling = _Scaling.of(self.model, prior)
-        signals = self._compress(self.model.signal(self.candidates_))
+        self._operator = basis
+        if self._noise is not None:
+            self._operator = self._noise.whiten(np.eye(self.model.n_timepoints) if basis is None else basis)
+        self._scaling = _Scaling.of(self.model, prior, self._known)
+        signals = self.model.signal(self.candidates_)
+        if self._operator is not None:
+            signals = signals @ self._operator
         norm = np.linalg.norm(signals, axis=1, keepdims=True)
         self._directions = np.divide(signals, norm, out=np.zeros_like(signals), where=norm > 0)
         return self
 
-    def predict(self, X: ArrayLike) -> FloatArray:
+    def predict(self, X: ArrayLike, *, covariates: ArrayLike | pd.DataFrame | None = None) -> FloatArray:
         """Fit the model to each voxel.
 
         Parameters
         ----------
         X : array_like of shape (n, T) complex, (n, k) complex or (n, 2k) real
-            Signals; or, if a basis is given, signals, complex coefficients or stacked coefficients.
+            Signals; or, if a basis is given, signals, complex coefficients or stacked coefficients. For a model of
+            real data, signals and coefficients, (n, k), may be real.
+        covariates : array_like or DataFrame of shape (n, len(known))
+            Values of the known parameters in SI units; an array's columns in the order of `known`.
 
         Returns
         -------
@@ -164,15 +196,18 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the number of columns does not fit, or a value is not finite.
+            If the number of columns does not fit, a value is not finite, or covariates are missing or not physical.
         """
         check_is_fitted(self)
         data = self._signals(X, self._basis, reset=False)
+        if self._noise is not None:
+            data = self._noise.whiten(data)
+        known = self._checked_covariates(covariates, len(data))
         present = np.flatnonzero(data.any(axis=1))
-        starts = self._best_starts(data[present])
+        starts = self._best_starts(data[present], known[present])
         jobs = (
-            delayed(_fit_voxel)(self.model, self._basis, self._scaling, row, start)
-            for row, start in zip(data[present], starts, strict=True)
+            delayed(_fit_voxel)(self.model, self._operator, self._scaling.holding(values), row, start)
+            for row, values, start in zip(data[present], known[present], starts, strict=True)
         )
         targets = np.full((len(data), len(self.target_names_)), np.nan)
         results = Parallel(n_jobs=self.n_jobs, return_as="generator")(jobs)
@@ -188,11 +223,35 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         tags.regressor_tags.poor_score = True
         return tags
 
-    def _compress(self, signals: NDArray) -> NDArray:
-        return signals if self._basis is None else signals @ self._basis
+    def _takes_real_data(self, n_columns: int) -> bool:
+        """Tell whether real arrays of so many columns are real data; otherwise they are stacked coefficients."""
+        k = None if self._basis is None else self._basis.shape[1]
+        if not self.model.real_valued or (k is not None and n_columns == 2 * k):
+            return False
+        return n_columns == self.model.n_timepoints or n_columns == k
 
-    def _signals(self, X: ArrayLike, basis: NDArray | None, reset: bool) -> NDArray[np.complex128]:
-        """Return complex data in the space of the fit."""
+    def _checked_covariates(self, covariates: ArrayLike | pd.DataFrame | None, n: int) -> FloatArray:
+        """Values of the known parameters, (n, len(known)), within their physical ranges."""
+        if covariates is None and not self._known:
+            return np.empty((n, 0))
+        if covariates is None:
+            raise ValueError(f"covariates must be given: the values of the known parameters {list(self._known)}.")
+        if not self._known:
+            raise ValueError("covariates were given, but no parameter is known; name them in `known`.")
+        values = check_covariates(covariates, n, self._known)
+        for name, column in zip(self._known, values.T, strict=True):
+            parameter = self.model.parameters[self.model.parameter_names.index(name)]
+            inside = parameter.contains(column)
+            if not inside.all():
+                row = int(np.argmin(inside))
+                raise ValueError(
+                    f"covariates: {name} must lie in {parameter.interval}; got {column[row]:g} in row {row}. All "
+                    "quantities are in SI units."
+                )
+        return values
+
+    def _signals(self, X: ArrayLike, basis: NDArray | None, reset: bool) -> NDArray:
+        """Return data in the space of the fit, complex unless they are real data."""
         values: NDArray
         if is_complex(X):
             values = check_matrix(X, "X", kind="complex")
@@ -203,61 +262,103 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         complex_valued = values.dtype.kind == "c"
         if reset:
             validate_data(self, values, reset=True, skip_check_array=True)
-        if complex_valued and width == n_timepoints:
-            return (values if basis is None else values @ basis).astype(np.complex128)
-        expected = f"complex with {n_timepoints} columns, the model's time points"
+        real_data = not complex_valued and self._takes_real_data(width)
+        if (complex_valued or real_data) and width == n_timepoints:
+            return (values if basis is None else values @ basis).astype(np.float64 if real_data else np.complex128)
+        if real_data:
+            return values
+        kinds = "real or complex" if self.model.real_valued else "complex"
+        expected = f"{kinds} with {n_timepoints} columns, the model's time points"
         if basis is not None:
             k = basis.shape[1]
             if complex_valued and width == k:
                 return values.astype(np.complex128)
             if not complex_valued and width == 2 * k:
                 return unstack_complex(values).astype(np.complex128)
-            expected = f"complex ({n_timepoints} or {k} columns) or stacked real ({2 * k} columns)"
+            expected = f"{kinds} ({n_timepoints} or {k} columns) or stacked real ({2 * k} columns)"
         raise ValueError(f"X must be {expected}; got {'complex' if complex_valued else 'real'} with {width} columns.")
 
-    def _best_starts(self, data: NDArray) -> FloatArray:
-        """Return the candidates that correlate best with each voxel, (n, n_starts, P)."""
+    def _best_starts(self, data: NDArray, known: FloatArray) -> FloatArray:
+        """Return the candidates that correlate best with each voxel, (n, n_starts, P), with its known values."""
         starts = np.empty((len(data), self.n_starts, self.candidates_.shape[1]))
         for i in range(0, len(data), 1024):
-            match = np.abs(data[i : i + 1024] @ self._directions.conj().T)
+            chunk = slice(i, i + 1024)
+            match = data[chunk] @ self._directions.conj().T
+            match = match if match.dtype.kind == "f" else np.abs(match)  # M0 of real data is positive
+            if self._known:
+                match[self._far_from(known[chunk])] = -np.inf
             best = np.argsort(-match, axis=1)[:, : self.n_starts]
-            starts[i : i + 1024] = self.candidates_[best]
+            starts[chunk] = self.candidates_[best]
+        starts[:, :, self.model._columns(self._known)] = known[:, None, :]
         return starts
+
+    def _far_from(self, known: FloatArray) -> NDArray[np.bool_]:
+        """Tell which candidates, (n, n_candidates), are not among the quarter that is nearest in the known values."""
+        columns = self.model._columns(self._known)
+        candidates = self.candidates_[:, columns]
+        spread = np.ptp(candidates, axis=0)
+        scale = np.where(spread > 0, spread, 1.0)
+        distance = sum(
+            np.subtract.outer(values, candidate) ** 2
+            for values, candidate in zip((known / scale).T, (candidates / scale).T, strict=True)
+        )
+        n_near = max(self.n_starts, len(candidates) // 4)
+        return np.asarray(distance > np.partition(distance, n_near - 1, axis=1)[:, n_near - 1 : n_near])
 
 
 class _Scaling(NamedTuple):
     """Map between the model's parameters and the fit's, which run from 0 to 1 within the bounds.
 
-    Parameters that never exceed another one are replaced by the ratio of the two, from 0 to 1 itself.
+    Parameters that never exceed another one are replaced by the ratio of the two, from 0 to 1 itself. Known parameters
+    keep the values of a voxel, and those that another one must not fall below raise its lower bound.
     """
 
     low: FloatArray
     high: FloatArray
     ratios: tuple[tuple[int, int], ...]
+    floors: tuple[tuple[int, int], ...]
+    free: NDArray[np.intp]
+    known: NDArray[np.intp]
+    values: FloatArray
 
     @classmethod
-    def of(cls, model: SignalModel, prior: Prior) -> _Scaling:
+    def of(cls, model: SignalModel, prior: Prior, known: Sequence[str] = ()) -> _Scaling:
         names = model.parameter_names
+        fixed = model._columns(known)
         support = prior.support()
         low, high = (np.array([support[name][end] for name in names]) for end in (0, 1))
         for i, parameter in enumerate(model.parameters):
             if not np.isfinite([low[i], high[i]]).all():
                 low[i], high[i] = max(low[i], parameter.bounds[0]), min(high[i], parameter.bounds[1])
-            if not np.isfinite([low[i], high[i]]).all():
+            if not np.isfinite([low[i], high[i]]).all() and i not in fixed:
                 raise ValueError(f"prior must bound {names[i]}, as the model does not; got ({low[i]}, {high[i]}).")
-        ratios = tuple((names.index(lower), names.index(upper)) for lower, upper in model.not_above.items())
+        pairs = [(names.index(lower), names.index(upper)) for lower, upper in model.not_above.items()]
+        ratios = tuple((lower, upper) for lower, upper in pairs if lower not in fixed)
+        floors = tuple((lower, upper) for lower, upper in pairs if lower in fixed and upper not in fixed)
         for lower, upper in ratios:
             low[lower], high[lower] = low[lower] / high[upper], min(1.0, high[lower] / low[upper])
-        return cls(low, high, ratios)
+        free = np.setdiff1d(np.arange(len(names)), fixed)
+        return cls(low, high, ratios, floors, free, np.array(fixed, dtype=np.intp), np.full(len(names), np.nan))
+
+    def holding(self, known: FloatArray) -> _Scaling:
+        """Return the map of a voxel with these values of the known parameters."""
+        values, low, high = self.values.copy(), self.low.copy(), self.high.copy()
+        values[self.known] = known
+        for lower, upper in self.floors:
+            low[upper] = max(low[upper], values[lower])
+            high[upper] = max(high[upper], low[upper] * (1 + _LEAST_RANGE))
+        return self._replace(values=values, low=low, high=high)
 
     def to_unit(self, theta: FloatArray) -> FloatArray:
         free = theta.copy()
         for lower, upper in self.ratios:
             free[lower] = theta[lower] / theta[upper]
-        return (free - self.low) / (self.high - self.low)
+        return ((free - self.low) / (self.high - self.low))[self.free]
 
     def from_unit(self, unit: FloatArray) -> FloatArray:
-        theta = np.clip(self.low + unit * (self.high - self.low), self.low, self.high)
+        low, high = self.low[self.free], self.high[self.free]
+        theta = self.values.copy()
+        theta[self.free] = np.clip(low + unit * (high - low), low, high)
         for lower, upper in self.ratios:
             theta[lower] *= theta[upper]
         return theta
@@ -268,14 +369,14 @@ class _Scaling(NamedTuple):
         for lower, upper in self.ratios:
             by_free[:, upper] += jacobian[:, lower] * (theta[lower] / theta[upper])
             by_free[:, lower] = jacobian[:, lower] * theta[upper]
-        return by_free * (self.high - self.low)
+        return (by_free * (self.high - self.low))[:, self.free]
 
 
 class _Objective:
     """Projected residual of one voxel and its Jacobian; both come from one simulation."""
 
-    def __init__(self, model: SignalModel, basis: NDArray | None, scaling: _Scaling, data: NDArray) -> None:
-        self.model, self.basis, self.scaling = model, basis, scaling
+    def __init__(self, model: SignalModel, operator: NDArray | None, scaling: _Scaling, data: NDArray) -> None:
+        self.model, self.operator, self.scaling = model, operator, scaling
         self.norm = np.linalg.norm(data)
         self.data = data / self.norm
         self.unit: FloatArray | None = None
@@ -293,8 +394,8 @@ class _Objective:
             return
         theta = self.scaling.from_unit(unit)
         signal, jacobian = (values[0] for values in self.model._signal_and_jacobian(theta[None]))
-        if self.basis is not None:
-            signal, jacobian = signal @ self.basis, self.basis.T @ jacobian
+        if self.operator is not None:
+            signal, jacobian = signal @ self.operator, self.operator.T @ jacobian
         jacobian = self.scaling.pull_back(jacobian, theta)
         energy = np.vdot(signal, signal).real
         if energy > 0:
@@ -310,10 +411,10 @@ class _Objective:
 
 
 def _fit_voxel(
-    model: SignalModel, basis: NDArray | None, scaling: _Scaling, data: NDArray, starts: FloatArray
+    model: SignalModel, operator: NDArray | None, scaling: _Scaling, data: NDArray, starts: FloatArray
 ) -> FloatArray:
     """Return the parameters, (P,), of the best of several fits."""
-    objective = _Objective(model, basis, scaling, data)
+    objective = _Objective(model, operator, scaling, data)
     best: Any = None
     for start in starts:
         fit = least_squares(
@@ -325,7 +426,7 @@ def _fit_voxel(
             x_scale=1.0,
             ftol=_TOLERANCE,
             xtol=_TOLERANCE,
-            gtol=_TOLERANCE,
+            gtol=None,  # absolute: it would stop a fit of nearly clean data too early
             max_nfev=_MAX_EVALUATIONS,
         )
         if best is None or fit.cost < best.cost:

@@ -19,8 +19,8 @@ class Pipeline(sklearn_pipeline.Pipeline):
     """A scikit-learn Pipeline for `Pipeline([SVDCompressor(), CRBWeightedRegressor()]).fit(X, y, crb=crb)`.
 
     It differs from `sklearn.pipeline.Pipeline` in three points: bare estimators get names as
-    `sklearn.pipeline.make_pipeline` gives them; `fit` takes `crb` whether or not metadata routing is on; and
-    `predict_coefficients` starts behind the compression.
+    `sklearn.pipeline.make_pipeline` gives them; `fit` takes `crb` and `covariates` whether or not metadata routing is
+    on; and `predict_coefficients` starts behind the compression.
 
     Parameters
     ----------
@@ -41,18 +41,26 @@ class Pipeline(sklearn_pipeline.Pipeline):
         super().__init__(_named(steps), transform_input=transform_input, memory=memory, verbose=verbose)
 
     def fit(
-        self, X: ArrayLike, y: ArrayLike | None = None, *, crb: ArrayLike | None = None, **params: Any
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        crb: ArrayLike | None = None,
+        covariates: ArrayLike | pd.DataFrame | None = None,
+        **params: Any,
     ) -> Pipeline:
         """Fit the transformers one after the other, then the final estimator.
 
         Parameters
         ----------
         X : array_like of shape (n, T)
-            Clean signals, complex.
+            Clean signals, complex, or real if the model's data are.
         y : array_like of shape (n, p)
             Targets.
         crb : array_like of shape (n, p), optional
             Bound at |M0| = 1, sigma = 1, for the step that asks for it.
+        covariates : array_like or DataFrame of shape (n, c), optional
+            Parameters that are known in each voxel, for the step that asks for them; `predict` then takes them, too.
         **params
             Further parameters, as for `sklearn.pipeline.Pipeline.fit`.
 
@@ -64,29 +72,33 @@ class Pipeline(sklearn_pipeline.Pipeline):
         Raises
         ------
         TypeError
-            If `crb` is given and no step takes it.
+            If `crb` or `covariates` are given and no step takes them.
         """
-        if crb is not None:
-            name, final = self.steps[-1]
+        step, final = self.steps[-1]
+        for name, values in (("crb", crb), ("covariates", covariates)):
+            if values is None:
+                continue
             if get_config()["enable_metadata_routing"]:
-                params["crb"] = crb
-            elif has_fit_parameter(final, "crb"):
-                params[f"{name}__crb"] = crb
+                params[name] = values
+            elif has_fit_parameter(final, name):
+                params[f"{step}__{name}"] = values
             else:
                 raise TypeError(
-                    f"crb was given, but the final step, {type(final).__name__}, has no use for it unless "
+                    f"{name} was given, but the final step, {type(final).__name__}, has no use for it unless "
                     "sklearn.set_config(enable_metadata_routing=True) is on and a step asks for it."
                 )
         super().fit(X, y, **params)
         return self
 
-    def predict_coefficients(self, C: ArrayLike) -> NDArray:
+    def predict_coefficients(self, C: ArrayLike, *, covariates: ArrayLike | pd.DataFrame | None = None) -> NDArray:
         """Predict from complex coefficients that a reconstruction made in the compressor's `basis_`.
 
         Parameters
         ----------
         C : array_like of shape (..., k), complex
-            Coefficients, or coefficient images with any leading shape.
+            Coefficients, or coefficient images with any leading shape; real ones if the signals in `fit` were real.
+        covariates : array_like of shape (..., c), or DataFrame with one row a voxel, optional
+            As in `fit`, if it was given any. A single one may lack its last axis.
 
         Returns
         -------
@@ -97,9 +109,9 @@ class Pipeline(sklearn_pipeline.Pipeline):
         Raises
         ------
         TypeError
-            If C is real, or the pipeline holds no SVDCompressor.
+            If C is real, but the signals in `fit` were complex, or the pipeline holds no SVDCompressor.
         ValueError
-            If C does not have k columns or is not finite.
+            If C does not have k columns or is not finite, or covariates do not fit.
         """
         check_is_fitted(self)
         position = next((i for i, (_, step) in enumerate(self.steps[:-1]) if isinstance(step, SVDCompressor)), None)
@@ -113,8 +125,28 @@ class Pipeline(sklearn_pipeline.Pipeline):
         rest = self[position + 1 :]
         if hasattr(rest[0], "feature_names_in_"):
             stacked = pd.DataFrame(stacked, columns=self.steps[position][1].get_feature_names_out())
-        prediction = np.asarray(rest.predict(stacked))
+        known = {}
+        if covariates is not None:
+            known["covariates"] = (
+                covariates
+                if isinstance(covariates, pd.DataFrame)
+                else _one_row_a_voxel(covariates, coefficients.shape)
+            )
+        prediction = np.asarray(rest.predict(stacked, **known))
         return prediction.reshape(*coefficients.shape[:-1], *prediction.shape[1:])
+
+
+def _one_row_a_voxel(covariates: ArrayLike, shape: tuple[int, ...]) -> NDArray:
+    """Return covariates, (..., c) or for a single one (...), as (n, c) for coefficients of a shape (..., k)."""
+    values, leading = np.asarray(covariates), shape[:-1]
+    if values.shape == leading:
+        values = values[..., None]
+    if values.shape[:-1] != leading:
+        raise ValueError(
+            f"covariates must have shape {(*leading, 'c')}, with the leading axes of the coefficients; got "
+            f"{values.shape}."
+        )
+    return values.reshape(-1, values.shape[-1])
 
 
 def _named(steps: Sequence[Any]) -> Sequence[Any]:

@@ -66,7 +66,7 @@ class SVDCompressor(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array_like of shape (n, T), complex or real
-            Clean signals.
+            Clean signals. Real ones make a compressor of real data, whose imaginary parts are zero.
         y : ignored
 
         Returns
@@ -148,7 +148,7 @@ class SVDCompressor(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         C : array_like of shape (n, k), complex
-            Coefficients, such as those of a reconstruction.
+            Coefficients, such as those of a reconstruction; real ones if the signals in `fit` were real.
 
         Returns
         -------
@@ -157,12 +157,13 @@ class SVDCompressor(TransformerMixin, BaseEstimator):
         Raises
         ------
         TypeError
-            If C is real.
+            If C is real, but the signals in `fit` were complex.
         ValueError
             If it does not have k columns or is not finite.
         """
         check_is_fitted(self)
-        return stack_complex(check_matrix(C, "C", kind="complex", n_columns=self.n_components_))
+        kind = "complex" if self._complex else "either"
+        return stack_complex(check_matrix(C, "C", kind=kind, n_columns=self.n_components_))
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:
         """Return names of the output's columns: real0, real1, ..., imag0, imag1, ....
@@ -179,6 +180,10 @@ class SVDCompressor(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         _check_feature_names_in(self, input_features)
         return np.array([f"{part}{i}" for part in ("real", "imag") for i in range(self.n_components_)], dtype=object)
+
+    def _takes_real_data(self, n_columns: int) -> bool:
+        """Real arrays are real signals; if `fit` saw complex ones, `transform` refuses them."""
+        return True
 
     def _check_signals(self, X: ArrayLike, reset: bool) -> NDArray:
         if is_complex(X):

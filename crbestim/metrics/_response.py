@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
@@ -21,16 +23,24 @@ def informative_entries(crb: FloatArray, spread: FloatArray) -> NDArray[np.bool_
     return np.sqrt(crb) < INFORMATIVE_FRACTION * spread
 
 
-def checked_signals(estimator: Any, X: ArrayLike) -> NDArray:
-    """Return clean data as an estimator takes them: complex signals, or stacked real coefficients."""
+def checked_signals(estimator: Any, X: ArrayLike) -> tuple[NDArray, bool]:
+    """Return clean data as an estimator takes them, and whether they are real data.
+
+    A real array holds real data where the estimator's first step takes signals and says so; otherwise it holds stacked
+    coefficients [Re | Im].
+    """
     values = check_matrix(X, "X", kind="either")
     steps = getattr(estimator, "steps", None)
-    if steps and hasattr(steps[0][1], "stack_coefficients") and values.dtype.kind != "c":
-        raise TypeError(
-            "X must be complex for an estimator that compresses signals: real data mean stacked coefficients "
-            "[Re | Im]. Pass signals that are real as X.astype(complex)."
-        )
-    return values
+    first = steps[0][1] if steps else estimator
+    takes_real_data = getattr(first, "_takes_real_data", None)
+    if values.dtype.kind == "c" or takes_real_data is None:
+        return values, False
+    return values, bool(takes_real_data(values.shape[1]))
+
+
+def predictor(estimator: Any, covariates: ArrayLike | pd.DataFrame | None) -> Callable[[NDArray], ArrayLike]:
+    """Return the estimator's `predict`, with the covariates of the samples if there are any."""
+    return estimator.predict if covariates is None else partial(estimator.predict, covariates=covariates)
 
 
 def checked_estimate(estimate: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
@@ -71,6 +81,7 @@ def noise_response(
     magnitude: FloatArray,
     n_realizations: int,
     rng: np.random.Generator,
+    real: bool = False,
     progress: bool = False,
 ) -> NoiseResponse:
     """Predict from N noise realizations of each fingerprint.
@@ -91,6 +102,8 @@ def noise_response(
         N, at least 2.
     rng : numpy.random.Generator
         The source of randomness.
+    real : bool, default=False
+        X are real data.
     progress : bool, default=False
         Show a progress bar.
 
@@ -105,7 +118,7 @@ def noise_response(
     """
     mean, scatter = np.zeros(1), np.zeros(1)
     for count in tqdm(range(1, n_realizations + 1), desc="noise realizations", disable=not progress):
-        estimate = checked_estimate(predict(noise.add_to(X, rng, magnitude)), shape)
+        estimate = checked_estimate(predict(noise.add_to(X, rng, magnitude, real=real)), shape)
         deviation = estimate - mean
         mean = mean + deviation / count
         scatter = scatter + deviation * (estimate - mean)

@@ -6,12 +6,20 @@ import numbers
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from .._validation import FloatArray, check_count, check_crb, check_same_columns, check_targets
 from ..noise import NoiseModel
-from ._response import NoiseResponse, checked_estimate, checked_signals, informative_entries, noise_response
+from ._response import (
+    NoiseResponse,
+    checked_estimate,
+    checked_signals,
+    informative_entries,
+    noise_response,
+    predictor,
+)
 
 
 class CRBEfficiencyScorer:
@@ -45,6 +53,8 @@ class CRBEfficiencyScorer:
 
         with sklearn.config_context(enable_metadata_routing=True):
             cross_val_score(pipe, X, y, params={"crb": crb}, scoring=CRBEfficiencyScorer())
+
+    and so do covariates.
     """
 
     def __init__(
@@ -61,7 +71,15 @@ class CRBEfficiencyScorer:
         self.n_realizations = check_count(n_realizations, "n_realizations", minimum=2)
         self.random_state = random_state
 
-    def __call__(self, estimator: Any, X: ArrayLike, y: ArrayLike, *, crb: ArrayLike | None = None) -> float:
+    def __call__(
+        self,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        crb: ArrayLike | None = None,
+        covariates: ArrayLike | pd.DataFrame | None = None,
+    ) -> float:
         """Score a fitted estimator on clean data.
 
         Parameters
@@ -69,11 +87,14 @@ class CRBEfficiencyScorer:
         estimator : object with `predict`
             Fitted.
         X : array_like of shape (n, m)
-            Clean signals (complex), or stacked real coefficients for an estimator that takes those.
+            Clean signals, complex, or real if the model's data are; stacked real coefficients for an estimator that
+            takes those.
         y : array_like of shape (n, p)
             True parameters.
         crb : array_like of shape (n, p)
             Bound at |M0| = 1, sigma = 1.
+        covariates : array_like or DataFrame of shape (n, c), optional
+            Values of known parameters, for an estimator whose `predict` takes them.
 
         Returns
         -------
@@ -89,20 +110,21 @@ class CRBEfficiencyScorer:
                 "crb must be given to CRBEfficiencyScorer. In cross-validation pass params={'crb': crb}, with "
                 "sklearn.set_config(enable_metadata_routing=True)."
             )
-        X = checked_signals(estimator, X)
+        X, real = checked_signals(estimator, X)
+        predict = predictor(estimator, covariates)
         check_same_columns(y, crb)
         y = check_targets(y, len(X))
         crb = check_crb(crb, y.shape)
         spread = y.std(axis=0)
         if self.noise is None:
-            error = checked_estimate(estimator.predict(X), y.shape) - y
+            error = checked_estimate(predict(X), y.shape) - y
             loss = (error**2 / crb)[self._informative(crb, spread)].mean()
             return float(1 / max(loss, 1.0))
         rng = np.random.default_rng(self.random_state)
         magnitude = self.noise.draw_magnitude(len(X), rng)
         crb = self.noise.scale_crb(crb, magnitude)
         informative = self._informative(crb, spread)
-        response = noise_response(estimator.predict, X, y.shape, self.noise, magnitude, self.n_realizations, rng)
+        response = noise_response(predict, X, y.shape, self.noise, magnitude, self.n_realizations, rng, real)
         return float(_efficiency(response, y, crb)[informative].mean())
 
     def _informative(self, crb: FloatArray, spread: FloatArray) -> np.ndarray:
@@ -115,14 +137,15 @@ class CRBEfficiencyScorer:
         return informative
 
     def get_metadata_routing(self) -> MetadataRequest:
-        """Ask for `crb` when metadata are routed.
+        """Ask for `crb` and `covariates` when metadata are routed.
 
         Returns
         -------
         MetadataRequest
         """
         request = MetadataRequest(owner=self)
-        request.score.add_request(param="crb", alias=True)
+        for name in ("crb", "covariates"):
+            request.score.add_request(param=name, alias=True)
         return request
 
     def __repr__(self) -> str:

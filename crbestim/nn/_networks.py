@@ -41,7 +41,10 @@ class PhaseAlignment(nn.Module):
 
 
 class FingerprintNetwork(nn.Module):
-    """Maps stacked coefficients (n, n_inputs) to standardised parameters (n, n_outputs)."""
+    """Maps stacked coefficients and standardised covariates to standardised parameters.
+
+    Their shapes are (n, n_inputs), (n, n_covariates) and (n, n_outputs).
+    """
 
     def calibrate(self, x: Tensor) -> None:
         """Adapt fixed constants to noisy training data, (n, n_inputs), before training; nothing by default."""
@@ -54,6 +57,8 @@ class ResidualNetwork(FingerprintNetwork):
     ----------
     n_inputs, n_outputs : int
         Number of columns of input and output; `n_inputs` is even.
+    n_covariates : int, default=0
+        Number of columns of the covariates.
     width : int, default=128
         Units of each hidden layer.
     n_blocks : int, default=3
@@ -63,12 +68,14 @@ class ResidualNetwork(FingerprintNetwork):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, n_inputs: int, n_outputs: int, width: int = 128, n_blocks: int = 3) -> None:
+    def __init__(
+        self, n_inputs: int, n_outputs: int, n_covariates: int = 0, *, width: int = 128, n_blocks: int = 3
+    ) -> None:
         super().__init__()
         self.normalize = nn.Sequential(UnitNorm(), PhaseAlignment())
         self.register_buffer("mean", torch.zeros(n_inputs))
         self.register_buffer("std", torch.ones(n_inputs))
-        self.first = nn.Linear(n_inputs, width)
+        self.first = nn.Linear(n_inputs + n_covariates, width)
         self.blocks = nn.ModuleList(
             nn.Sequential(
                 nn.LayerNorm(width), nn.SiLU(), nn.Linear(width, width),
@@ -84,9 +91,9 @@ class ResidualNetwork(FingerprintNetwork):
         self.mean = normalized.mean(dim=0)
         self.std = normalized.std(dim=0, correction=0).clamp(min=torch.finfo(x.dtype).eps)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, n_inputs) to (n, n_outputs)."""
-        x = self.first((self.normalize(x) - self.mean) / self.std)
+    def forward(self, x: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """Map (n, n_inputs) and (n, n_covariates) to (n, n_outputs)."""
+        x = self.first(_side_by_side((self.normalize(x) - self.mean) / self.std, covariates))
         for block in self.blocks:
             x = x + block(x)
         return self.last(x)
@@ -102,11 +109,14 @@ class PaperNetwork(FingerprintNetwork):
     ----------
     n_inputs, n_outputs : int
         Number of columns of input and output.
+    n_covariates : int, default=0
+        Number of columns of the covariates, which the paper has none of; the first layer sees them beside the input.
     """
 
-    def __init__(self, n_inputs: int, n_outputs: int) -> None:
+    def __init__(self, n_inputs: int, n_outputs: int, n_covariates: int = 0) -> None:
         super().__init__()
         self.normalize = UnitNorm()
+        n_inputs += n_covariates
         hidden = [n_inputs if width is None else width for width in _PAPER_WIDTHS] + [2 * n_outputs]
         widths = [n_inputs, *hidden]
         self.layers = nn.ModuleList(
@@ -115,9 +125,9 @@ class PaperNetwork(FingerprintNetwork):
         )
         self.last = nn.Linear(widths[-1], n_outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, n_inputs) to (n, n_outputs)."""
-        x = self.normalize(x)
+    def forward(self, x: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """Map (n, n_inputs) and (n, n_covariates) to (n, n_outputs)."""
+        x = _side_by_side(self.normalize(x), covariates)
         earlier = {x.shape[1]: x}
         for layer in self.layers:
             x = layer(x)
@@ -128,9 +138,16 @@ class PaperNetwork(FingerprintNetwork):
         return self.last(x)
 
 
+def _side_by_side(x: Tensor, covariates: Tensor | None) -> Tensor:
+    return x if covariates is None else torch.cat([x, covariates], dim=1)
+
+
 def _n_groups(width: int) -> int:
     """Return how many groups of at least 64 units a layer is divided into, equally; 1 if it is narrower."""
     return next(groups for groups in range(max(1, width // _GROUP_SIZE), 0, -1) if width % groups == 0)
 
 
-NETWORKS: dict[str, Callable[[int, int], FingerprintNetwork]] = {"residual": ResidualNetwork, "paper": PaperNetwork}
+NETWORKS: dict[str, Callable[[int, int, int], FingerprintNetwork]] = {
+    "residual": ResidualNetwork,
+    "paper": PaperNetwork,
+}

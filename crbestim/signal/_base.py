@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from .._threads import run_blocks
 from .._validation import FloatArray, check_basis, check_matrix, check_names
 from ..bounds import cramer_rao_bound
+from ..covariance import NoiseCovariance, as_covariance, compressed_covariance
 
 # Most working memory of one chunk, in bytes: more would not stay in the processor's cache, and takes longer.
 _CHUNK_BYTES = 2**26
@@ -82,11 +83,15 @@ class SignalModel(ABC):
         Parameters that are estimated unless others are asked for; all of them if empty.
     not_above : dict of str to str
         Parameters that never exceed another one, such as T2f <= T1. A fit varies their ratio.
+    real_valued : bool
+        Whether the data are real numbers, such as magnitudes, with a real M0 and real noise. By default they are
+        complex, even if the signal is real for M0 = 1. The bounds of the parameters are the same.
     """
 
     parameters: tuple[Parameter, ...]
     default_targets: tuple[str, ...] = ()
     not_above: Mapping[str, str] = MappingProxyType({})
+    real_valued: bool = False
 
     @property
     @abstractmethod
@@ -130,7 +135,12 @@ class SignalModel(ABC):
         """Names of the parameters, in the order of theta's columns."""
         return tuple(parameter.name for parameter in self.parameters)
 
-    def signal(self, theta: ArrayLike | pd.DataFrame, basis: ArrayLike | None = None) -> NDArray[np.complex128]:
+    @property
+    def _dtype(self) -> type[np.float64] | type[np.complex128]:
+        """Of the data."""
+        return np.float64 if self.real_valued else np.complex128
+
+    def signal(self, theta: ArrayLike | pd.DataFrame, basis: ArrayLike | None = None) -> NDArray:
         """Signal for M0 = 1, or its coefficients.
 
         Parameters
@@ -142,7 +152,8 @@ class SignalModel(ABC):
 
         Returns
         -------
-        ndarray of shape (n, T) or (n, k), complex
+        ndarray of shape (n, T) or (n, k)
+            Complex128; float64 if the data are real.
 
         Raises
         ------
@@ -152,14 +163,14 @@ class SignalModel(ABC):
         """
         values = self.check_theta(theta)
         if basis is None:
-            return self._checked(self._signal(values), "_signal", values).astype(np.complex128)
+            return self._checked(self._signal(values), "_signal", values).astype(self._dtype)
         checked = check_basis(basis, self.n_timepoints)
-        result = np.empty((len(values), checked.shape[1]), dtype=np.complex128)
+        result = np.empty((len(values), checked.shape[1]), dtype=np.result_type(self._dtype, checked))
         for chunk in self._chunks(len(values), 1):
             result[chunk] = self._coefficients(values[chunk], checked, derivatives=False)[0]
         return result
 
-    def jacobian(self, theta: ArrayLike | pd.DataFrame, basis: ArrayLike | None = None) -> NDArray[np.complex128]:
+    def jacobian(self, theta: ArrayLike | pd.DataFrame, basis: ArrayLike | None = None) -> NDArray:
         """Derivatives of the signal for M0 = 1, or of its coefficients, with respect to the parameters.
 
         Parameters
@@ -171,9 +182,10 @@ class SignalModel(ABC):
 
         Returns
         -------
-        ndarray of shape (n, T, P) or (n, k, P), complex
-            In inverse units of the parameters. The first takes 16 n T P bytes; the second 16 n k P, and whatever a
-            chunk of voxels needs. For the bound of a large data set use `crb`, which works in chunks too.
+        ndarray of shape (n, T, P) or (n, k, P)
+            Complex128, or float64 if the data are real, in inverse units of the parameters. The first takes 16 n T P
+            bytes; the second 16 n k P, and whatever a chunk of voxels needs. For the bound of a large data set use
+            `crb`, which works in chunks too.
 
         Raises
         ------
@@ -183,9 +195,10 @@ class SignalModel(ABC):
         values = self.check_theta(theta)
         n_parameters = len(self.parameters)
         if basis is None:
-            return self._checked(self._jacobian(values), "_jacobian", values, n_parameters).astype(np.complex128)
+            return self._checked(self._jacobian(values), "_jacobian", values, n_parameters).astype(self._dtype)
         checked = check_basis(basis, self.n_timepoints)
-        result = np.empty((len(values), checked.shape[1], n_parameters), dtype=np.complex128)
+        shape = len(values), checked.shape[1], n_parameters
+        result = np.empty(shape, dtype=np.result_type(self._dtype, checked))
         for chunk in self._chunks(len(values), n_parameters + 1):
             result[chunk] = self._coefficients(values[chunk], checked, derivatives=True)[1]
         return result
@@ -196,6 +209,7 @@ class SignalModel(ABC):
         targets: str | Sequence[str] | None = None,
         basis: ArrayLike | None = None,
         known: str | Sequence[str] = (),
+        covariance: ArrayLike | NoiseCovariance | None = None,
     ) -> FloatArray:
         r"""Cramér-Rao bound of chosen parameters at :math:`|M_0| = 1`, :math:`\sigma = 1`.
 
@@ -207,11 +221,14 @@ class SignalModel(ABC):
         theta : array_like or DataFrame of shape (n, P)
             As for `signal`.
         targets : sequence of str, optional
-            Parameters whose bound is wanted; by default the model's `default_targets`.
+            Parameters whose bound is wanted; by default those of the model's `default_targets` that are not known.
         basis : array_like of shape (T, k), optional
             Orthonormal basis V: the bound for the compressed data s V instead of s.
         known : sequence of str, default=()
             Parameters that are not estimated, but known exactly.
+        covariance : array_like of shape (T, T) or (k, k), or NoiseCovariance, optional
+            Of coloured noise, in units of :math:`\sigma^2` (see `NoiseCovariance`): that of the signals, or with a
+            basis that of the coefficients. By default the noise is white.
 
         Returns
         -------
@@ -222,9 +239,9 @@ class SignalModel(ABC):
         Raises
         ------
         ValueError
-            As `signal`; for unknown names, a target that is known, or a basis that does not fit.
+            As `signal`; for unknown names, a target that is known, or a basis or covariance that does not fit.
         """
-        chunks = self._stream_bounds(self.check_theta(theta), targets, (basis,), known)
+        chunks = self._stream_bounds(self.check_theta(theta), targets, (basis,), known, (covariance,))
         return np.concatenate([bound for _, _, (bound,) in chunks])
 
     def check_theta(self, theta: ArrayLike | pd.DataFrame) -> FloatArray:
@@ -293,13 +310,18 @@ class SignalModel(ABC):
         """
         return self._target_values(self.check_theta(theta))[:, self._columns(self.check_names(targets))]
 
-    def check_names(self, targets: str | Sequence[str] | None) -> tuple[str, ...]:
-        """Return target names, the default ones for None; raise ValueError for unknown ones."""
+    def check_names(self, targets: str | Sequence[str] | None, known: str | Sequence[str] = ()) -> tuple[str, ...]:
+        """Return target names, for None the default ones that are not known; raise ValueError for unknown ones."""
+        fixed = check_names(known, self.parameter_names, "known")
         if targets is None:
-            return self.default_targets or self.parameter_names
-        chosen = check_names(targets, self.parameter_names, "targets")
+            chosen = tuple(name for name in self.default_targets or self.parameter_names if name not in fixed)
+        else:
+            chosen = check_names(targets, self.parameter_names, "targets")
         if not chosen:
             raise ValueError(f"targets is empty; expected names out of {list(self.parameter_names)}.")
+        both = [name for name in chosen if name in fixed]
+        if both:
+            raise ValueError(f"targets and known must not share a parameter; both name {both}.")
         return chosen
 
     def _columns(self, names: Sequence[str]) -> list[int]:
@@ -311,15 +333,22 @@ class SignalModel(ABC):
         targets: str | Sequence[str] | None,
         bases: Sequence[ArrayLike | None],
         known: str | Sequence[str] = (),
+        covariances: Sequence[ArrayLike | NoiseCovariance | None] = (None,),
         memory_limit: int = _CHUNK_BYTES,
     ) -> Iterator[tuple[slice, list[NDArray], list[FloatArray]]]:
-        """Yield slices of the samples and, for each basis (None: all of the data), signals and bounds."""
-        names = self.check_names(targets)
+        """Yield slices of the samples and, for each basis (None: all of the data), signals and bounds.
+
+        The bound is that in the noise of the covariance at the same place.
+        """
+        names = self.check_names(targets, known)
         fixed = check_names(known, self.parameter_names, "known")
-        both = [name for name in names if name in fixed]
-        if both:
-            raise ValueError(f"targets and known must not share a parameter; both name {both}.")
         checked = [None if basis is None else check_basis(basis, self.n_timepoints) for basis in bases]
+        noises = [
+            compressed_covariance(as_covariance(c), basis) for c, basis in zip(covariances, checked, strict=True)
+        ]
+        phase_matters = any(noise is not None and noise.is_complex for noise in noises)
+        if phase_matters and self.real_valued:
+            raise ValueError("covariance must be real for a model of real data.")
         columns = self._columns(names)
         free = [column for column, name in enumerate(self.parameter_names) if name not in fixed]
         position = [free.index(column) for column in columns]
@@ -328,10 +357,10 @@ class SignalModel(ABC):
             where, factor = self._regular_point(theta[chunk], fixed)
             moved = (where != theta[chunk]).any(axis=1)
             signals, bounds = [], []
-            for basis in checked:
+            for basis, noise in zip(checked, noises, strict=True):
                 signal, jacobian = self._checked_pair(where, basis)
                 with np.errstate(invalid="ignore"):
-                    bound = cramer_rao_bound(_with_scale(signal, jacobian, free))
+                    bound = cramer_rao_bound(_with_scale(signal, jacobian, free, phase_matters), covariance=noise)
                     bounds.append(bound[:, position] * factor[:, columns])
                 if moved.any():
                     signal = signal.copy()
@@ -367,19 +396,21 @@ class SignalModel(ABC):
                 f"{type(self).__name__}.{method} must return shape {shape} for {len(theta)} rows of theta; "
                 f"got {np.shape(values)}."
             )
+        if self.real_valued and values.dtype.kind == "c":
+            raise ValueError(f"{type(self).__name__}.{method} must return real numbers, as the model is real_valued.")
         return values
 
     def __sklearn_clone__(self) -> SignalModel:
         return self
 
 
-def _with_scale(signal: NDArray, jacobian: NDArray, columns: Sequence[int]) -> NDArray:
+def _with_scale(signal: NDArray, jacobian: NDArray, columns: Sequence[int], phase_matters: bool) -> NDArray:
     """Columns of the Jacobian, and the derivatives with respect to Re M0 and Im M0 at M0 = 1.
 
-    For a real signal and real derivatives the column of Im M0, which is imaginary, is orthogonal to all
-    others: it changes no bound and is left out.
+    For a real signal, real derivatives and noise without correlations of a phase, the column of Im M0, which is
+    imaginary, is orthogonal to all others: it changes no bound and is left out.
     """
-    is_complex = signal.dtype.kind == "c" or jacobian.dtype.kind == "c"
+    is_complex = phase_matters or signal.dtype.kind == "c" or jacobian.dtype.kind == "c"
     n_columns = len(columns)
     augmented = np.empty(
         (*signal.shape, n_columns + 1 + is_complex), dtype=np.complex128 if is_complex else np.float64

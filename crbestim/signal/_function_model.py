@@ -27,8 +27,8 @@ class FunctionModel(SignalModel):
     ----------
     function : callable
         Called with one keyword argument for each parameter, a 0-d float64 tensor in SI units; returns the signal for
-        M0 = 1, a float64 or complex128 tensor of shape (T,). To be sent to other processes it must be importable (no
-        lambda).
+        M0 = 1, a tensor of shape (T,): complex128 for complex data, float64 for real data, such as magnitudes. To be
+        sent to other processes it must be importable (no lambda).
     parameters : sequence of Parameter
         The function's arguments, in the order of theta's columns.
     default_targets : sequence of str, default=()
@@ -86,7 +86,9 @@ class FunctionModel(SignalModel):
         object.__setattr__(self, "parameters", parameters)
         object.__setattr__(self, "default_targets", check_names(self.default_targets, tuple(names), "default_targets"))
         object.__setattr__(self, "not_above", not_above)
-        object.__setattr__(self, "_length", self._checked_length())
+        signal = self._checked_example()
+        object.__setattr__(self, "_length", len(signal))
+        object.__setattr__(self, "real_valued", not signal.is_complex())
 
     @property
     def n_timepoints(self) -> int:
@@ -95,13 +97,13 @@ class FunctionModel(SignalModel):
 
     def _signal(self, theta: FloatArray) -> NDArray:
         with torch.no_grad():
-            return self._many(torch.from_numpy(theta)).numpy()
+            return self._many(torch.tensor(theta)).numpy()
 
     def _jacobian(self, theta: FloatArray) -> NDArray:
         return self._signal_and_jacobian(theta)[1]
 
     def _signal_and_jacobian(self, theta: FloatArray) -> tuple[NDArray, NDArray]:
-        values = torch.from_numpy(theta)
+        values = torch.tensor(theta)
         # One direction at a time: vmap over directions and voxels together breaks some batched operations.
         with torch.no_grad():
             signal, slopes = values, []
@@ -116,8 +118,8 @@ class FunctionModel(SignalModel):
     def _many(self, theta: Tensor) -> Tensor:
         return torch.func.vmap(self._one)(theta)
 
-    def _checked_length(self) -> int:
-        """Length of the signal at a point within the ranges, where all that the function must fulfil is checked."""
+    def _checked_example(self) -> Tensor:
+        """Signal at a point within the ranges, where all that the function must fulfil is checked."""
         point = {parameter.name: _inner_point(parameter) for parameter in self.parameters}
         for lower, upper in self.not_above.items():
             point[lower] = min(point[lower], point[upper])
@@ -134,7 +136,7 @@ class FunctionModel(SignalModel):
             )
         if not torch.isfinite(signal).all():
             raise ValueError(f"function must return a finite signal; it is not at {point}.")
-        return len(signal)
+        return signal
 
 
 def _inner_point(parameter: Parameter) -> float:

@@ -48,17 +48,35 @@ class GeneralizedBlochTable(NamedTuple):
         -------
         ndarray
         """
+        return self.factor_and_slope(flip_angle, x)[0]
+
+    def factor_and_slope(self, flip_angle: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        r"""Factor a and its derivative with respect to :math:`\log x`.
+
+        Parameters
+        ----------
+        flip_angle, x : ndarray
+            As for `factor`.
+
+        Returns
+        -------
+        a, da_dlogx : ndarray
+        """
         n_flip, n_x, _ = self.knots.shape
-        row, along_flip = _cell(np.abs(flip_angle) * self.inverse_flip_step, n_flip)
-        column, along_x = _cell((np.log(x) - self.start) * self.inverse_step, n_x)
-        total: FloatArray = sum(
-            along_flip[i, m] * along_x[j, n] * self.knots[row + i, column + j, m + 2 * n]
-            for i in range(2)
-            for j in range(2)
-            for m in range(2)
-            for n in range(2)
-        )
-        return total
+        row, along_flip, _ = _cell(np.abs(flip_angle) * self.inverse_flip_step, n_flip)
+        column, along_x, slope_along_x = _cell((np.log(x) - self.start) * self.inverse_step, n_x)
+
+        def interpolate(weights: FloatArray) -> FloatArray:
+            total: FloatArray = sum(
+                along_flip[i, m] * weights[j, n] * self.knots[row + i, column + j, m + 2 * n]
+                for i in range(2)
+                for j in range(2)
+                for m in range(2)
+                for n in range(2)
+            )
+            return total
+
+        return interpolate(along_x), interpolate(slope_along_x) * self.inverse_step
 
 
 @lru_cache(maxsize=32)
@@ -120,12 +138,17 @@ def _n_knots(length: float) -> int:
     return max(1, int(np.ceil(length))) + 1
 
 
-def _cell(position: FloatArray, n_knots: int) -> tuple[FloatArray, FloatArray]:
-    """Return the cell of each position and the cubic Hermite basis there, shape (2 ends, value or slope, ...)."""
+def _cell(position: FloatArray, n_knots: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the cell of each position, and there the cubic Hermite basis and its derivative.
+
+    The latter two have the shape (2 ends, value or slope, ...).
+    """
     cell = np.clip(position.astype(int), 0, n_knots - 2)
     t = position - cell
     s = 1 - t
-    return cell, np.array([[(1 + 2 * t) * s**2, t * s**2], [(1 + 2 * s) * t**2, -s * t**2]])
+    basis = np.array([[(1 + 2 * t) * s**2, t * s**2], [(1 + 2 * s) * t**2, -s * t**2]])
+    derivative = np.array([[-6 * s * t, s * (s - 2 * t)], [6 * s * t, t * (t - 2 * s)]])
+    return cell, basis, derivative
 
 
 def _laplace_inversion(largest_flip: float) -> tuple[ComplexArray, FloatArray]:

@@ -12,7 +12,7 @@ from ._bloch_kernel import simulate
 from ._saturation import Lineshape
 from ._sequence import PulseSequence
 from ._sequence_model import LEAST_B1
-from ._two_pool_model import Saturation, TwoPoolModel
+from ._two_pool_model import Saturation, TwoPoolModel, away_from_no_transfer
 
 
 class MTBlochModel(TwoPoolModel):
@@ -94,4 +94,4 @@ class MTBlochModel(TwoPoolModel):
         where, factor = theta.copy(), np.ones_like(theta)
         silent = theta[:, 6] < LEAST_B1
         where[silent, 6], factor[silent] = LEAST_B1, np.inf
-        return self._away_from_no_transfer(theta, where, factor, known)
+        return away_from_no_transfer(self.parameter_names, theta, where, factor, known)

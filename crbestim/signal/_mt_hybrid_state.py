@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._validation import FloatArray
+from .._validation import FloatArray, check_option
 from ._base import Parameter
 from ._hybrid_state import HybridStateModel
 from ._saturation import Lineshape
 from ._sequence import PulseSequence
 from ._two_pool_kernel import simulate
 from ._two_pool_model import Saturation as Saturation
-from ._two_pool_model import TwoPoolModel, check_option
+from ._two_pool_model import TwoPoolModel, away_from_no_transfer
 
 _T1S = Parameter("T1s", r"T_1^s", "s", (0.0, 30.0), closed="right")
 
@@ -98,4 +98,4 @@ class MTHybridStateModel(TwoPoolModel, HybridStateModel):
         return simulate(theta, self.sequence, self._table, derivatives, basis)
 
     def _regular_point(self, theta: FloatArray, known: Sequence[str] = ()) -> tuple[FloatArray, FloatArray]:
-        return self._away_from_no_transfer(theta, *self._away_from_bands(theta), known)
+        return away_from_no_transfer(self.parameter_names, theta, *self._away_from_bands(theta), known)

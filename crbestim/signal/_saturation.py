@@ -47,12 +47,29 @@ class SaturationTable(NamedTuple):
         -------
         ndarray
         """
+        return self.factor_and_slope(flip_angle, x)[0]
+
+    def factor_and_slope(self, flip_angle: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        r"""Factor a and its derivative with respect to :math:`\log x`.
+
+        Parameters
+        ----------
+        flip_angle, x : ndarray
+            As for `factor`.
+
+        Returns
+        -------
+        a, da_dlogx : ndarray
+        """
         position = (np.log(x) - self.start) * self.inverse_step
         piece = np.clip(position.astype(int), 0, len(self.coefficients) - 1)
         c = np.moveaxis(self.coefficients[piece], -1, 0)
         part = position - piece
         value = c[0] + part * (c[1] + part * (c[2] + part * c[3]))
-        return np.exp(-(flip_angle**2) / x * value)
+        slope = (c[1] + part * (2 * c[2] + part * 3 * c[3])) * self.inverse_step
+        strength = flip_angle**2 / x
+        a = np.exp(-strength * value)
+        return a, a * strength * (value - slope)
 
 
 @lru_cache(maxsize=32)

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from .._validation import FloatArray
+from .._validation import FloatArray, check_option
 from ._base import Parameter
 from ._generalized_bloch import GeneralizedBlochTable, generalized_bloch_table
 from ._saturation import LINESHAPES, Lineshape, SaturationTable, saturation_table
@@ -79,31 +79,28 @@ class TwoPoolModel(SequenceModel):
             return saturation_table(self.lineshape, *x)
         return generalized_bloch_table(self.lineshape, *x, b1[1] * max(np.pi, float(sequence.flip_angle.max())))
 
-    def _away_from_no_transfer(
-        self, theta: FloatArray, where: FloatArray, factor: FloatArray, known: Sequence[str]
-    ) -> tuple[FloatArray, FloatArray]:
-        """Move off m0s = 0 and Rx = 0, where others vanish from the signal with them.
 
-        The derivatives by Rx, T2s and T1s are proportional to m0s near 0, those by T2s and T1s to Rx near 0: the
-        bound of each grows as the inverse square. To first order in Rx the signal tells but the product Rx m0s (M0
-        absorbs the rest of m0s), and only the second order tells the two apart, unless one is known.
+def away_from_no_transfer(
+    names: Sequence[str], theta: FloatArray, where: FloatArray, factor: FloatArray, known: Sequence[str]
+) -> tuple[FloatArray, FloatArray]:
+    """Move off m0s = 0 and Rx = 0, where others vanish from the signal with them.
 
-        Takes and returns where the bound is evaluated, and the factor on the bounds, both (n, P).
-        """
-        semi_solid = [column for column, name in enumerate(self.parameter_names) if name in ("T2s", "T1s")]
-        where[:, 0] = np.maximum(theta[:, 0], _LEAST_M0S)
-        where[:, 3] = np.maximum(theta[:, 3], _LEAST_RX)
-        with np.errstate(divide="ignore", over="ignore"):
-            by_m0s, by_rx = ((where[:, column] / theta[:, column]) ** 2 for column in (0, 3))
-            factor[:, [3, *semi_solid]] *= by_m0s[:, None]
-            factor[:, semi_solid] *= by_rx[:, None]
-            factor[:, 0] *= by_rx if "Rx" in known else by_rx**2
-            if "m0s" not in known:
-                factor[:, 3] *= by_rx
-        return where, factor
+    The derivatives by Rx, T2s and T1s are proportional to m0s near 0, those by T2s and T1s to Rx near 0: the bound of
+    each grows as the inverse square. To first order in Rx the signal tells but the product Rx m0s (M0 absorbs the rest
+    of m0s), and only the second order tells the two apart, unless one is known.
 
-
-def check_option(name: str, value: object, choices: Sequence[object]) -> None:
-    """Raise ValueError unless the value is one of the choices."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {list(choices)}; got {value!r}.")
+    Takes the names of theta's columns and the known ones; takes and returns where the bound is evaluated, and the
+    factor on the bounds, both (n, P).
+    """
+    m0s, rx = names.index("m0s"), names.index("Rx")
+    semi_solid = [column for column, name in enumerate(names) if name in ("T2s", "T1s")]
+    where[:, m0s] = np.maximum(theta[:, m0s], _LEAST_M0S)
+    where[:, rx] = np.maximum(theta[:, rx], _LEAST_RX)
+    with np.errstate(divide="ignore", over="ignore"):
+        by_m0s, by_rx = ((where[:, column] / theta[:, column]) ** 2 for column in (m0s, rx))
+        factor[:, [rx, *semi_solid]] *= by_m0s[:, None]
+        factor[:, semi_solid] *= by_rx[:, None]
+        factor[:, m0s] *= by_rx if "Rx" in known else by_rx**2
+        if "m0s" not in known:
+            factor[:, rx] *= by_rx
+    return where, factor

@@ -97,10 +97,19 @@ def test_columns_must_agree(data):
         bias_variance(named, X, pd.DataFrame(y, columns=["a"]), crb, progress=False)
 
 
-def test_real_signals_before_a_compressor_are_refused(data):
+def test_real_signals_before_a_compressor_are_real_data(data):
+    """Noise is real and M0 positive: a linear estimate of the amplitude is unbiased and reaches the bound."""
     X, y, crb = data
     pipe = Pipeline([SVDCompressor(1), LinearRegression()]).fit(X.real, y)
-    with pytest.raises(TypeError, match="X must be complex for an estimator that compresses"):
+    table = bias_variance(pipe, X.real, y, crb, random_state=0, progress=False)
+    assert abs(table["bias2_over_crb"][0]) < 4 * table["bias2_over_crb_se"][0]
+    assert abs(table["variance_over_crb"][0] - 1) < 4 * table["variance_over_crb_se"][0]
+
+
+def test_real_signals_for_a_compressor_of_complex_ones_are_refused(data):
+    X, y, crb = data
+    pipe = Pipeline([SVDCompressor(1), LinearRegression()]).fit(X, y)
+    with pytest.raises(TypeError, match="X must be complex, as it was in fit"):
         bias_variance(pipe, X.real, y, crb, progress=False)
 
 

@@ -84,24 +84,28 @@ class Recorder:
         self.X, self.y = X, y
 
     def __len__(self):
-        return len(self.X)
+        return len(self.X["x"])
+
+
+def _inputs(X):
+    return {"x": X.astype(np.float32), "covariates": np.empty((len(X), 0), dtype=np.float32)}
 
 
 def batches(data, training, first_epoch=0, noise=NoiseModel()):
     X, y, crb = data
-    dataset = Recorder(X.astype(np.float32), (y.astype(np.float32), crb))
+    dataset = Recorder(_inputs(X), (y.astype(np.float32), crb))
     return FingerprintBatches(dataset, 128, noise, (0, 0), training, first_epoch)
 
 
 def test_noise_and_order_are_fresh_in_every_training_epoch_and_fixed_in_validation(data):
     loader = batches(data, training=True)
-    first, second = ([x for x, _ in loader] for _ in range(2))
+    first, second = ([x["x"] for x, _ in loader] for _ in range(2))
     assert len(first) == len(loader) == 5
     assert not torch.equal(first[0], second[0])
-    again = [x for x, _ in batches(data, training=True, first_epoch=1)]
+    again = [x["x"] for x, _ in batches(data, training=True, first_epoch=1)]
     assert all(torch.equal(a, b) for a, b in zip(second, again, strict=True))
     fixed = batches(data, training=False)
-    passes = [torch.cat([x for x, _ in fixed]) for _ in range(2)]
+    passes = [torch.cat([x["x"] for x, _ in fixed]) for _ in range(2)]
     assert torch.equal(*passes)
 
 
@@ -110,7 +114,7 @@ def test_the_bound_follows_the_amplitude_in_every_batch(data):
     noise = NoiseModel(noise_std=1e-6, m0_range=(0.1, 1.0))
     for x, (theta, bound) in batches(data, training=True, noise=noise):
         row = [int(np.argmin(np.abs(y.astype(np.float32)[:, 0] - value))) for value in theta[:, 0].numpy()]
-        magnitude = np.linalg.norm(x.numpy(), axis=1) / np.linalg.norm(X[row], axis=1)
+        magnitude = np.linalg.norm(x["x"].numpy(), axis=1) / np.linalg.norm(X[row], axis=1)
         assert magnitude.min() > 0.099
         assert magnitude.max() < 1.001
         np.testing.assert_allclose(bound.numpy(), crb[row] * (1e-6 / magnitude[:, None]) ** 2, rtol=1e-3)
@@ -245,14 +249,16 @@ def test_early_stopping_keeps_the_best_weights(data):
     valid = fitted.net_.get_iterator(fitted.net_.get_split_datasets(*_standardised(fitted, X, y, crb))[1])
     fitted.net_.module_.eval()
     with torch.no_grad():
-        values = [(len(x), fitted.net_.criterion_(fitted.net_.module_(x), target).item()) for x, target in valid]
+        values = [
+            (len(x["x"]), fitted.net_.criterion_(fitted.net_.module_(**x), target).item()) for x, target in valid
+        ]
     mean = sum(n * value for n, value in values) / sum(n for n, _ in values)
     assert mean == pytest.approx(losses.min(), rel=1e-4)
 
 
 def _standardised(fitted, X, y, crb):
     theta = ((y - fitted.target_mean_) / fitted.target_scale_).astype(np.float32)
-    return X.astype(np.float32), (theta, crb / fitted.target_scale_**2)
+    return _inputs(X), (theta, crb / fitted.target_scale_**2)
 
 
 def test_interruption_from_the_keyboard_keeps_whole_epochs_and_continues(data, monkeypatch):
@@ -285,7 +291,7 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_keeps_good_weights(data, mo
         for x, target in draw(self):
             if self.training:
                 count.append(1)
-            yield (x * np.nan if self.training and self.epoch == 3 else x), target
+            yield (x | {"x": x["x"] * np.nan} if self.training and self.epoch == 3 else x), target
 
     good = regressor(max_epochs=2, training="paper", learning_rate=1e-3).fit(X, y, crb=crb)
     bad = regressor(max_epochs=10, training="paper", learning_rate=1e-3)

@@ -1,0 +1,254 @@
+"""Covariance of coloured noise: colouring, whitening, and what compression makes of it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import solve_triangular
+
+from ._validation import FloatArray, check_basis, check_matrix
+
+__all__ = ["NoiseCovariance", "as_covariance"]
+
+_HERMITIAN_TOLERANCE = 1e-8
+
+
+class NoiseCovariance:
+    r"""Covariance C of Gaussian noise between the points of one signal; immutable.
+
+    Noise of covariance :math:`C = L L^H` is white noise times L, and :math:`L^{-1}` whitens it:
+
+    .. math:: n = \sigma L\, (\epsilon_1 + i \epsilon_2), \qquad
+        C_{jk} = \frac{1}{2 \sigma^2} \mathrm{E}[n_j n_k^*]
+
+    for complex data, whose noise is circular (its phase is uniform), and :math:`n = \sigma L \epsilon`,
+    :math:`C = \mathrm{E}[n n^T] / \sigma^2` for real data. With the identity the noise is white and has the standard
+    deviation :math:`\sigma` in each real channel.
+
+    Parameters
+    ----------
+    matrix : array_like of shape (m, m), real or complex
+        C: Hermitian and positive definite.
+
+    Raises
+    ------
+    TypeError
+        If it does not hold numbers.
+    ValueError
+        If it is not square, finite, Hermitian and positive definite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> correlated = NoiseCovariance(0.5 ** np.abs(np.subtract.outer(np.arange(4), np.arange(4))))
+    >>> noise = correlated.colour(np.random.default_rng(0).standard_normal((100_000, 4)))
+    >>> np.cov(noise.T).round(1)[0]
+    array([1. , 0.5, 0.2, 0.1])
+    """
+
+    _matrix: NDArray
+    _lower: NDArray
+
+    def __init__(self, matrix: ArrayLike) -> None:
+        values = check_matrix(matrix, "covariance", kind="either")
+        if values.shape[0] != values.shape[1]:
+            raise ValueError(f"covariance must be square (m, m); got shape {values.shape}.")
+        scale = np.abs(values).max()
+        if not np.allclose(values, values.conj().T, rtol=0, atol=_HERMITIAN_TOLERANCE * scale):
+            raise ValueError("covariance must be Hermitian: equal to its conjugate transpose.")
+        self._keep((values + values.conj().T) / 2)
+
+    @classmethod
+    def from_square_root(cls, root: ArrayLike) -> NoiseCovariance:
+        """Covariance from a square root.
+
+        Parameters
+        ----------
+        root : array_like of shape (m, q), q >= m, real or complex
+            Any R with C = R R^H, such as a Cholesky factor or a reconstruction operator.
+
+        Returns
+        -------
+        NoiseCovariance
+
+        Raises
+        ------
+        ValueError
+            If it is not finite, or has a rank below m.
+        """
+        values = check_matrix(root, "root", kind="either")
+        if values.shape[1] < values.shape[0]:
+            raise ValueError(f"root must have at least as many columns as rows; got shape {values.shape}.")
+        # C is not formed, as its condition number is the square of the root's.
+        upper = np.linalg.qr(values.conj().T, mode="r")
+        diagonal = np.diagonal(upper).copy()
+        size = np.abs(diagonal)
+        if size.min() <= len(size) * np.finfo(float).eps * size.max():
+            raise ValueError("root must have full row rank: the covariance must be positive definite.")
+        covariance = cls.__new__(cls)
+        covariance._keep(values @ values.conj().T, lower=(upper * (size / diagonal)[:, None]).conj().T)
+        return covariance
+
+    @classmethod
+    def from_samples(cls, noise: ArrayLike) -> NoiseCovariance:
+        """Covariance measured from noise alone, such as pseudo-replicas of a reconstruction.
+
+        Parameters
+        ----------
+        noise : array_like of shape (n, m), real or complex
+            Samples without signal and with a mean of zero, n > m. Their noise level is part of the result, so use it
+            with ``noise_std=1``.
+
+        Returns
+        -------
+        NoiseCovariance
+
+        Raises
+        ------
+        ValueError
+            If it is not finite, or there are too few samples.
+        """
+        values = check_matrix(noise, "noise", kind="either")
+        n, m = values.shape
+        if n <= m:
+            raise ValueError(f"noise must have more samples than columns; got shape {values.shape}.")
+        channels = 2 if values.dtype.kind == "c" else 1
+        return cls(values.T @ values.conj() / (channels * n))
+
+    @property
+    def matrix(self) -> NDArray:
+        """C, of shape (m, m)."""
+        return self._matrix
+
+    @property
+    def size(self) -> int:
+        """Number m of the signal's points."""
+        return len(self._matrix)
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether noises of different points are correlated with a phase, which real data cannot have."""
+        return self._matrix.dtype.kind == "c"
+
+    def colour(self, noise: NDArray) -> NDArray:
+        """Give white noise this covariance.
+
+        Parameters
+        ----------
+        noise : ndarray of shape (n, m)
+            White noise of unit variance.
+
+        Returns
+        -------
+        ndarray of shape (n, m)
+
+        Raises
+        ------
+        ValueError
+            If it has another number of columns.
+        """
+        self._check_length(noise.shape[1])
+        return noise @ self._lower.T
+
+    def whiten(self, values: NDArray, axis: int = -1) -> NDArray:
+        r"""Multiply data, signals or derivatives with :math:`L^{-1}`.
+
+        Parameters
+        ----------
+        values : ndarray
+            Any array with an axis of length m.
+        axis : int, default=-1
+            That axis.
+
+        Returns
+        -------
+        ndarray of the same shape
+
+        Raises
+        ------
+        ValueError
+            If the axis has another length.
+        """
+        self._check_length(values.shape[axis])
+        moved = np.moveaxis(values, axis, 0)
+        solved = solve_triangular(self._lower, moved.reshape(self.size, -1), lower=True, check_finite=False)
+        return np.moveaxis(solved.reshape(moved.shape), 0, axis)
+
+    def compress(self, basis: ArrayLike) -> NoiseCovariance:
+        r"""Covariance of coefficients :math:`x V`, which is :math:`V^T C V^*`.
+
+        Parameters
+        ----------
+        basis : array_like of shape (m, k)
+            Orthonormal basis V.
+
+        Returns
+        -------
+        NoiseCovariance
+            Of size k.
+
+        Raises
+        ------
+        ValueError
+            If the basis does not fit.
+        """
+        return NoiseCovariance.from_square_root(check_basis(basis, self.size).T @ self._lower)
+
+    def _check_length(self, length: int) -> None:
+        if length != self.size:
+            raise ValueError(
+                f"covariance is that of {self.size} points, but the data have {length}: signals need the covariance "
+                "of the signals, coefficients that of the coefficients (NoiseCovariance.compress)."
+            )
+
+    def _keep(self, matrix: FloatArray, lower: NDArray | None = None) -> None:
+        if lower is None:
+            try:
+                lower = np.linalg.cholesky(matrix)
+            except np.linalg.LinAlgError as error:
+                raise ValueError("covariance must be positive definite.") from error
+        for array in (matrix, lower):
+            array.setflags(write=False)
+        self.__dict__.update(_matrix=matrix, _lower=lower)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"NoiseCovariance is immutable; make a new one instead of setting {name!r}.")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NoiseCovariance):
+            return NotImplemented
+        return np.array_equal(self._matrix, other._matrix)
+
+    def __hash__(self) -> int:
+        return hash(self._matrix.tobytes())
+
+    def __repr__(self) -> str:
+        digest = hashlib.sha256(self._matrix.tobytes()).hexdigest()[:12]
+        return f"NoiseCovariance({self.size} x {self.size}, {self._matrix.dtype}, sha256 {digest})"
+
+
+def as_covariance(covariance: ArrayLike | NoiseCovariance | None) -> NoiseCovariance | None:
+    """Return a covariance given as an array, or as what it is already, or not at all."""
+    if covariance is None or isinstance(covariance, NoiseCovariance):
+        return covariance
+    return NoiseCovariance(covariance)
+
+
+def compressed_covariance(covariance: NoiseCovariance | None, basis: NDArray | None) -> NoiseCovariance | None:
+    """Return the covariance of the data in a basis, from that of the signals or of the coefficients themselves.
+
+    Raises
+    ------
+    ValueError
+        If its size is that of neither.
+    """
+    if covariance is None or basis is None or covariance.size == basis.shape[1]:
+        return covariance
+    if covariance.size == basis.shape[0]:
+        return covariance.compress(basis)
+    raise ValueError(
+        f"covariance must be that of the {basis.shape[0]} time points or of the {basis.shape[1]} coefficients; got "
+        f"{covariance.size} x {covariance.size}."
+    )

@@ -1,0 +1,82 @@
+"""Multi-echo gradient echo with off-resonance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._validation import FloatArray
+from ._base import Parameter, SignalModel
+from ._protocol import protocol_values
+
+_SAME_SPACING = 1e-6  # relative
+
+
+@dataclass(frozen=True)
+class MultiEchoGradientEchoModel(SignalModel):
+    r"""Decay and precession of the transversal magnetisation after one excitation.
+
+    .. math:: s_t = \exp\left[(i B_0 - 1/T_2^*)\, T_{E,t}\right]
+
+    Parameters
+    ----------
+    echo_times : sequence of float of length T
+        In s.
+
+    Attributes
+    ----------
+    parameters : tuple of Parameter
+        ``T2star`` in s, and ``B0``, the off-resonance (angular) frequency, in rad/s.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the times are not finite and not negative.
+
+    Notes
+    -----
+    At equally spaced echoes, :math:`\Delta T_E` apart, M0 absorbs a change of B0 by :math:`2\pi/\Delta T_E`. Only the
+    alias in :math:`[-\pi/\Delta T_E, \pi/\Delta T_E)` is identifiable; `target_values` returns it. Fat and other lines
+    are not modelled.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> model = MultiEchoGradientEchoModel(np.arange(1, 7) * 2e-3)
+    >>> np.sqrt(model.crb([[0.03, 200.0]]) / 100**2).round(3)  # s and rad/s, at an SNR_max of 100
+    array([[0.001, 1.561]])
+    """
+
+    echo_times: tuple[float, ...]
+
+    parameters = (
+        Parameter("T2star", "T_2^*", "s", (0.0, 30.0), closed="right"),
+        Parameter("B0", "B_0", "rad/s", (-np.inf, np.inf), closed="neither"),
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "echo_times", protocol_values(self.echo_times, "echo_times", unit="s"))
+
+    @property
+    def n_timepoints(self) -> int:
+        """Number of echoes T."""
+        return len(self.echo_times)
+
+    def _signal(self, theta: FloatArray) -> NDArray:
+        T2star, B0 = theta[:, :1], theta[:, 1:]
+        return np.exp((1j * B0 - 1 / T2star) * np.array(self.echo_times))
+
+    def _jacobian(self, theta: FloatArray) -> NDArray:
+        by_exponent = self._signal(theta) * np.array(self.echo_times)
+        return np.stack([by_exponent / theta[:, :1] ** 2, 1j * by_exponent], axis=2)
+
+    def _target_values(self, theta: FloatArray) -> FloatArray:
+        spacing = np.diff(self.echo_times)
+        if not len(spacing) or not np.allclose(spacing, spacing[0], rtol=_SAME_SPACING, atol=0) or not spacing[0]:
+            return theta
+        limit = np.pi / abs(spacing[0])
+        folded = theta.copy()
+        folded[:, 1] = (theta[:, 1] + limit) % (2 * limit) - limit
+        return folded
