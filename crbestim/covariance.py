@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solve_triangular
 
-from ._validation import FloatArray, check_basis, check_matrix
+from ._validation import check_basis, check_matrix, numeric_array
 
 __all__ = ["NoiseCovariance", "as_covariance"]
 
-_HERMITIAN_TOLERANCE = 1e-8
+# In units of the input's rounding error.
+_HERMITIAN_TOLERANCE = 1e8
+_SINGULAR = 10.0
 
 
 class NoiseCovariance:
@@ -52,13 +54,19 @@ class NoiseCovariance:
     _lower: NDArray
 
     def __init__(self, matrix: ArrayLike) -> None:
-        values = check_matrix(matrix, "covariance", kind="either")
+        values, eps = _in_double(matrix, "covariance")
         if values.shape[0] != values.shape[1]:
             raise ValueError(f"covariance must be square (m, m); got shape {values.shape}.")
-        scale = np.abs(values).max()
-        if not np.allclose(values, values.conj().T, rtol=0, atol=_HERMITIAN_TOLERANCE * scale):
+        if np.abs(values - values.conj().T).max() > _HERMITIAN_TOLERANCE * eps * np.abs(values).max():
             raise ValueError("covariance must be Hermitian: equal to its conjugate transpose.")
-        self._keep((values + values.conj().T) / 2)
+        hermitian = (values + values.conj().T) / 2
+        try:
+            lower = np.linalg.cholesky(hermitian)
+        except np.linalg.LinAlgError as error:
+            raise ValueError("covariance must be positive definite.") from error
+        if _is_singular(np.diagonal(lower), np.sqrt(np.diagonal(hermitian).real), np.sqrt(eps)):
+            raise ValueError("covariance must be positive definite; it is singular to rounding.")
+        self._keep(hermitian, lower)
 
     @classmethod
     def from_square_root(cls, root: ArrayLike) -> NoiseCovariance:
@@ -78,17 +86,17 @@ class NoiseCovariance:
         ValueError
             If it is not finite, or has a rank below m.
         """
-        values = check_matrix(root, "root", kind="either")
+        values, eps = _in_double(root, "root")
         if values.shape[1] < values.shape[0]:
             raise ValueError(f"root must have at least as many columns as rows; got shape {values.shape}.")
         # C is not formed, as its condition number is the square of the root's.
         upper = np.linalg.qr(values.conj().T, mode="r")
         diagonal = np.diagonal(upper).copy()
-        size = np.abs(diagonal)
-        if size.min() <= len(size) * np.finfo(float).eps * size.max():
+        if _is_singular(diagonal, np.linalg.norm(values, axis=1), eps):
             raise ValueError("root must have full row rank: the covariance must be positive definite.")
         covariance = cls.__new__(cls)
-        covariance._keep(values @ values.conj().T, lower=(upper * (size / diagonal)[:, None]).conj().T)
+        positive = (upper * (np.abs(diagonal) / diagonal)[:, None]).conj().T
+        covariance._keep(values @ values.conj().T, positive)
         return covariance
 
     @classmethod
@@ -110,7 +118,7 @@ class NoiseCovariance:
         ValueError
             If it is not finite, or there are too few samples.
         """
-        values = check_matrix(noise, "noise", kind="either")
+        values, _ = _in_double(noise, "noise")
         n, m = values.shape
         if n <= m:
             raise ValueError(f"noise must have more samples than columns; got shape {values.shape}.")
@@ -132,13 +140,13 @@ class NoiseCovariance:
         """Whether noises of different points are correlated with a phase, which real data cannot have."""
         return self._matrix.dtype.kind == "c"
 
-    def colour(self, noise: NDArray) -> NDArray:
+    def colour(self, noise: ArrayLike) -> NDArray:
         """Give white noise this covariance.
 
         Parameters
         ----------
-        noise : ndarray of shape (n, m)
-            White noise of unit variance.
+        noise : array_like of shape (n, m)
+            White noise of unit variance in each real channel; complex if C is.
 
         Returns
         -------
@@ -147,17 +155,20 @@ class NoiseCovariance:
         Raises
         ------
         ValueError
-            If it has another number of columns.
+            If it has another number of dimensions or columns.
         """
-        self._check_length(noise.shape[1])
-        return noise @ self._lower.T
+        white = numeric_array(noise, "noise")
+        if white.ndim != 2:
+            raise ValueError(f"noise must be 2-D (samples, points); got shape {white.shape}.")
+        self._check_length(white.shape[1])
+        return white @ self._lower.T
 
-    def whiten(self, values: NDArray, axis: int = -1) -> NDArray:
+    def whiten(self, values: ArrayLike, axis: int = -1) -> NDArray:
         r"""Multiply data, signals or derivatives with :math:`L^{-1}`.
 
         Parameters
         ----------
-        values : ndarray
+        values : array_like
             Any array with an axis of length m.
         axis : int, default=-1
             That axis.
@@ -171,8 +182,9 @@ class NoiseCovariance:
         ValueError
             If the axis has another length.
         """
-        self._check_length(values.shape[axis])
-        moved = np.moveaxis(values, axis, 0)
+        array = numeric_array(values, "values")
+        self._check_length(array.shape[axis])
+        moved = np.moveaxis(array, axis, 0)
         solved = solve_triangular(self._lower, moved.reshape(self.size, -1), lower=True, check_finite=False)
         return np.moveaxis(solved.reshape(moved.shape), 0, axis)
 
@@ -182,7 +194,7 @@ class NoiseCovariance:
         Parameters
         ----------
         basis : array_like of shape (m, k)
-            Orthonormal basis V.
+            Orthonormal basis V of the signals' m points.
 
         Returns
         -------
@@ -203,18 +215,28 @@ class NoiseCovariance:
                 "of the signals, coefficients that of the coefficients (NoiseCovariance.compress)."
             )
 
-    def _keep(self, matrix: FloatArray, lower: NDArray | None = None) -> None:
-        if lower is None:
-            try:
-                lower = np.linalg.cholesky(matrix)
-            except np.linalg.LinAlgError as error:
-                raise ValueError("covariance must be positive definite.") from error
-        for array in (matrix, lower):
+    def _keep(self, matrix: NDArray, lower: NDArray) -> None:
+        """Store C and L for good, as real numbers if they are real: equal ones are then equal to the last bit."""
+        if not np.any(matrix.imag):
+            matrix, lower = matrix.real, lower.real
+        self.__setstate__({"_matrix": matrix + 0.0, "_lower": lower + 0.0})  # no negative zeros
+
+    def __setstate__(self, state: dict[str, NDArray]) -> None:
+        for array in state.values():
             array.setflags(write=False)
-        self.__dict__.update(_matrix=matrix, _lower=lower)
+        self.__dict__.update(state)
+
+    def __copy__(self) -> NoiseCovariance:
+        return self
+
+    def __deepcopy__(self, memo: object) -> NoiseCovariance:
+        return self
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"NoiseCovariance is immutable; make a new one instead of setting {name!r}.")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"NoiseCovariance is immutable; {name!r} cannot be deleted.")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, NoiseCovariance):
@@ -229,6 +251,17 @@ class NoiseCovariance:
         return f"NoiseCovariance({self.size} x {self.size}, {self._matrix.dtype}, sha256 {digest})"
 
 
+def _in_double(array: ArrayLike, name: str) -> tuple[NDArray, float]:
+    """Return a matrix in double precision, and the rounding error of the precision that it had."""
+    values = check_matrix(array, name, kind="either")
+    return values.astype(np.result_type(values, np.float64), copy=False), float(np.finfo(values.dtype).eps)
+
+
+def _is_singular(pivots: NDArray, norms: NDArray, rounding: float) -> bool:
+    """Tell whether what is new in a row, given the ones before it, vanishes to rounding beside the row."""
+    return bool((np.abs(pivots) <= _SINGULAR * len(pivots) * rounding * norms).any())
+
+
 def as_covariance(covariance: ArrayLike | NoiseCovariance | None) -> NoiseCovariance | None:
     """Return a covariance given as an array, or as what it is already, or not at all."""
     if covariance is None or isinstance(covariance, NoiseCovariance):
@@ -238,6 +271,8 @@ def as_covariance(covariance: ArrayLike | NoiseCovariance | None) -> NoiseCovari
 
 def compressed_covariance(covariance: NoiseCovariance | None, basis: NDArray | None) -> NoiseCovariance | None:
     """Return the covariance of the data in a basis, from that of the signals or of the coefficients themselves.
+
+    With a square basis it is taken for that of the coefficients.
 
     Raises
     ------

@@ -142,8 +142,10 @@ class NoiseModel:
             If X is complex for ``real=True``.
         """
         X = check_matrix(X, "X", kind="real" if real else "either")
-        if magnitude is not None and np.shape(magnitude) != (len(X),):
-            raise ValueError(f"magnitude must have shape ({len(X)},), one |M0| a row; got {np.shape(magnitude)}.")
+        if magnitude is not None:
+            magnitude = np.asarray(magnitude, dtype=np.float64)
+            if magnitude.shape != (len(X),):
+                raise ValueError(f"magnitude must have shape ({len(X)},), one |M0| a row; got {magnitude.shape}.")
         if X.dtype.kind != "c" and not real:
             noisy = self.add_to(unstack_complex(X), rng, magnitude)
             return stack_complex(noisy).astype(X.dtype, copy=False)
@@ -167,7 +169,9 @@ class NoiseModel:
         noise *= white.real.dtype.type(self.noise_std)
         return noise
 
-    def augment(self, X: NDArray, crb: FloatArray, rng: np.random.Generator) -> tuple[NDArray, FloatArray]:
+    def augment(
+        self, X: NDArray, crb: FloatArray, rng: np.random.Generator, *, real: bool = False
+    ) -> tuple[NDArray, FloatArray]:
         """Draw amplitude and noise: the joint map (X, crb) -> (X', crb').
 
         Parameters
@@ -178,6 +182,8 @@ class NoiseModel:
             Bound at |M0| = 1, sigma = 1.
         rng : numpy.random.Generator
             The source of randomness.
+        real : bool, default=False
+            X are real data, as for `add_to`.
 
         Returns
         -------
@@ -191,4 +197,4 @@ class NoiseModel:
         """
         crb = check_crb(crb, (len(X), np.shape(crb)[-1]))
         magnitude = self.draw_magnitude(len(X), rng)
-        return self.add_to(X, rng, magnitude), self.scale_crb(crb, magnitude)
+        return self.add_to(X, rng, magnitude, real=real), self.scale_crb(crb, magnitude)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crbestim import _threads, cramer_rao_bound, fisher_information
+from crbestim import NoiseCovariance, _threads, cramer_rao_bound, fisher_information
 
 
 def random_jacobian(rng, shape, kind="complex"):
@@ -387,3 +387,171 @@ def test_columns_whose_squares_leave_the_range_of_numbers(scale):
     with np.errstate(over="ignore"):
         scaled = cramer_rao_bound(jacobian * [1, scale, 1])
     np.testing.assert_allclose(scaled[[0, 2]], bound[[0, 2]], rtol=1e-9)
+
+
+# --- coloured noise -------------------------------------------------------------------------------
+
+
+def coloured_matrix(m, kind="complex", seed=7):
+    """A covariance with strong correlations and different variances."""
+    root = random_jacobian(np.random.default_rng(seed), (m, m + 2), kind)
+    return root @ root.conj().T * np.outer(*2 * [np.linspace(0.5, 2, m)])
+
+
+def fisher_by_inversion(jacobian, matrix):
+    return np.real(np.swapaxes(jacobian.conj(), -1, -2) @ np.linalg.inv(matrix) @ jacobian)
+
+
+all_kinds = pytest.mark.parametrize(
+    ("kind", "noise_kind"), [("real", "real"), ("real", "complex"), ("complex", "real"), ("complex", "complex")]
+)
+
+
+@all_kinds
+@pytest.mark.parametrize("shape", [(9, 3), (4, 9, 3), (2, 3, 9, 4), (9, 9)])
+@pytest.mark.parametrize("noise_std", [1.0, 0.02])
+def test_information_and_bound_in_coloured_noise(kind, noise_kind, shape, noise_std):
+    """F = Re(J^H C^-1 J) / sigma^2, also of a real Jacobian in noise whose correlations have a phase."""
+    jacobian, matrix = random_jacobian(np.random.default_rng(0), shape, kind), coloured_matrix(9, noise_kind)
+    expected = fisher_by_inversion(jacobian, matrix) / noise_std**2
+    fisher = fisher_information(jacobian, noise_std, matrix)
+    bound = cramer_rao_bound(jacobian, noise_std, covariance=NoiseCovariance(matrix))
+    assert fisher.dtype == bound.dtype == np.float64
+    np.testing.assert_allclose(fisher, expected, rtol=1e-7, atol=1e-9 * np.abs(expected).max())
+    inverse = np.diagonal(np.linalg.inv(expected), axis1=-2, axis2=-1)
+    np.testing.assert_allclose(bound, inverse, rtol=1e-6)
+
+
+@all_kinds
+@pytest.mark.parametrize("function", [fisher_information, cramer_rao_bound])
+def test_coloured_noise_is_white_noise_of_the_whitened_jacobian(function, kind, noise_kind):
+    jacobian = random_jacobian(np.random.default_rng(0), (5, 9, 3), kind)
+    covariance = NoiseCovariance(coloured_matrix(9, noise_kind))
+    expected = function(covariance.whiten(jacobian, axis=1))
+    np.testing.assert_array_equal(function(jacobian, covariance=covariance), expected)
+    np.testing.assert_allclose(function(jacobian, covariance=covariance.matrix), expected, rtol=1e-9)
+    by_root = NoiseCovariance.from_square_root(np.linalg.cholesky(covariance.matrix))
+    np.testing.assert_allclose(function(jacobian, covariance=by_root), expected, rtol=1e-9)
+
+
+@both_kinds
+@pytest.mark.parametrize("function", [fisher_information, cramer_rao_bound])
+def test_a_diagonal_covariance_weighs_the_rows(function, kind):
+    jacobian, variance = random_jacobian(np.random.default_rng(0), (9, 3), kind), np.geomspace(1e-3, 1e3, 9)
+    weighed = function(jacobian / np.sqrt(variance)[:, None])
+    np.testing.assert_allclose(function(jacobian, covariance=np.diag(variance)), weighed, rtol=1e-10)
+
+
+@both_kinds
+@pytest.mark.parametrize("function", [fisher_information, cramer_rao_bound])
+def test_the_identity_is_white_noise(function, kind):
+    jacobian = random_jacobian(np.random.default_rng(0), (2, 9, 3), kind)
+    white = function(jacobian, 0.3)
+    np.testing.assert_allclose(function(jacobian, 0.3, np.eye(9)), white, rtol=1e-12)
+    np.testing.assert_allclose(function(jacobian, 0.3, np.eye(9, dtype=complex)), white, rtol=1e-12)
+    np.testing.assert_allclose(function(jacobian, 0.3, None), white, rtol=0)
+
+
+@pytest.mark.parametrize("unitary_kind", ["real", "complex"])
+def test_the_bound_does_not_change_under_a_rotation_of_data_and_noise(unitary_kind):
+    rng = np.random.default_rng(0)
+    jacobian, matrix = random_jacobian(rng, (9, 3)), coloured_matrix(9)
+    unitary = np.linalg.qr(random_jacobian(rng, (9, 9), unitary_kind))[0]
+    rotated = cramer_rao_bound(unitary @ jacobian, covariance=unitary @ matrix @ unitary.conj().T)
+    np.testing.assert_allclose(rotated, cramer_rao_bound(jacobian, covariance=matrix), rtol=1e-8)
+
+
+def test_the_bound_does_not_change_under_any_linear_map_of_data_and_noise():
+    rng = np.random.default_rng(0)
+    jacobian, matrix, mixing = random_jacobian(rng, (9, 3)), coloured_matrix(9), random_jacobian(rng, (9, 9))
+    mixed = cramer_rao_bound(mixing @ jacobian, covariance=mixing @ matrix @ mixing.conj().T)
+    np.testing.assert_allclose(mixed, cramer_rao_bound(jacobian, covariance=matrix), rtol=1e-8)
+
+
+def test_conjugate_data_in_conjugate_noise_have_the_same_bound():
+    jacobian, matrix = random_jacobian(np.random.default_rng(0), (9, 3)), coloured_matrix(9)
+    bound = cramer_rao_bound(jacobian, covariance=matrix)
+    np.testing.assert_allclose(cramer_rao_bound(jacobian.conj(), covariance=matrix.conj()), bound, rtol=1e-9)
+    assert np.abs(cramer_rao_bound(jacobian, covariance=matrix.conj()) / bound - 1).max() > 0.01
+
+
+@given(jacobians(min_rows=2), st.integers(0, 2**32 - 1), st.floats(1e-4, 1e4))
+def test_the_unit_of_the_covariance_is_the_square_of_the_noise(jacobian, seed, scale):
+    matrix = coloured_matrix(len(jacobian), seed=seed)
+    assert_same_bound(
+        cramer_rao_bound(jacobian, covariance=scale**2 * matrix), cramer_rao_bound(jacobian, scale, matrix)
+    )
+
+
+def test_more_noise_never_lowers_the_bound():
+    rng = np.random.default_rng(0)
+    jacobian, matrix = random_jacobian(rng, (9, 3)), coloured_matrix(9)
+    extra = random_jacobian(rng, (9, 2))
+    more = cramer_rao_bound(jacobian, covariance=matrix + extra @ extra.conj().T)
+    assert (more > cramer_rao_bound(jacobian, covariance=matrix)).all()
+
+
+@both_kinds
+def test_zero_and_collinear_columns_have_no_bound_in_coloured_noise(kind):
+    jacobian = random_jacobian(np.random.default_rng(0), (2, 20, 5), kind)
+    jacobian[:, :, 1] = 0
+    jacobian[:, :, 4] = -3 * jacobian[:, :, 2]
+    matrix = coloured_matrix(20, kind)
+    bound = cramer_rao_bound(jacobian, covariance=matrix)
+    np.testing.assert_array_equal(np.isposinf(bound), 2 * [[False, True, True, False, True]])
+    rest = cramer_rao_bound(jacobian[:, :, [0, 2, 3]], covariance=matrix)
+    np.testing.assert_allclose(bound[:, [0, 3]], rest[:, [0, 2]], rtol=1e-8)
+
+
+@both_kinds
+def test_an_ill_conditioned_covariance_costs_no_more_digits_than_its_root(kind):
+    """Noise of which one combination of the points is 1e6 times weaker: x = a, seen best there."""
+    basis = np.linalg.qr(random_jacobian(np.random.default_rng(0), (6, 6), kind))[0]
+    covariance = NoiseCovariance.from_square_root(basis * np.geomspace(1, 1e-6, 6))
+    bound = cramer_rao_bound(basis, covariance=covariance)
+    np.testing.assert_allclose(bound, np.geomspace(1, 1e-12, 6), rtol=1e-8)
+
+
+def test_jacobian_is_left_alone_by_whitening():
+    jacobian = random_jacobian(np.random.default_rng(0), (3, 9, 3))
+    jacobian.flags.writeable = False
+    before = jacobian.copy()
+    cramer_rao_bound(jacobian, covariance=coloured_matrix(9))
+    np.testing.assert_array_equal(jacobian, before)
+
+
+@both_kinds
+def test_generalised_least_squares_reaches_the_coloured_bound_on_a_linear_problem(kind):
+    """As above, with the noise of the covariance: E[n n^H] = 2 sigma^2 C for complex data, sigma^2 C for real ones."""
+    rng = np.random.default_rng(0)
+    jacobian, matrix = random_jacobian(rng, (8, 3), kind), coloured_matrix(8, kind) / 8
+    noise_std, n_realizations, truth = 0.3, 20_000, np.array([1.0, -2.0, 30.0])
+    lower = np.linalg.cholesky(matrix)
+    x = jacobian @ truth + noise_std * random_jacobian(rng, (n_realizations, 8), kind) @ lower.T
+    weights = np.linalg.inv(fisher_by_inversion(jacobian, matrix)) @ (jacobian.conj().T @ np.linalg.inv(matrix))
+    estimate = np.real(x @ weights.T)
+    bound = cramer_rao_bound(jacobian, noise_std, matrix)
+    assert (np.abs(estimate.mean(axis=0) - truth) < 4 * np.sqrt(bound / n_realizations)).all()
+    assert (np.abs(estimate.var(axis=0, ddof=1) / bound - 1) < 4 * np.sqrt(2 / (n_realizations - 1))).all()
+
+
+@pytest.mark.parametrize("function", [fisher_information, cramer_rao_bound])
+@pytest.mark.parametrize(
+    ("jacobian", "covariance", "error", "message"),
+    [
+        (np.ones((9, 3)), np.eye(8), ValueError, "covariance is that of 8 points, but the data have 9"),
+        (np.ones((8, 9, 3)), np.eye(8), ValueError, "covariance is that of 8 points, but the data have 9"),
+        (np.ones((9, 8)), np.eye(8), ValueError, "covariance is that of 8 points, but the data have 9"),
+        (np.ones((9, 3)), np.ones((9, 8)), ValueError, "covariance must be square"),
+        (np.ones((9, 3)), np.ones(9), ValueError, "covariance must be 2-D"),
+        (np.ones((9, 3)), -np.eye(9), ValueError, "covariance must be positive definite"),
+        (np.ones((9, 3)), np.diag([np.nan] * 9), ValueError, "covariance contains NaN"),
+        (np.ones((9, 3)), "white", TypeError, "covariance must hold numbers"),
+        (np.ones(9), np.eye(9), ValueError, "jacobian must have shape"),
+        (np.array([[1.0, 2.0], [np.nan, 1.0]]), np.eye(2) + 1, ValueError, "jacobian contains NaN or infinity"),
+        (np.array([[1.0, 2.0], [1j * np.inf, 1.0]]), np.eye(2) + 1, ValueError, "jacobian contains NaN or infinity"),
+    ],
+)
+def test_what_does_not_fit_in_coloured_noise_is_refused(function, jacobian, covariance, error, message):
+    with pytest.raises(error, match=message):
+        function(jacobian, covariance=covariance)

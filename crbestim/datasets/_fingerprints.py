@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
-from .._validation import check_basis, check_count, check_names
+from .._validation import check_count, check_names
 from ..covariance import NoiseCovariance, as_covariance
 from ..signal import BlochHybridStateModel, BlochMcConnellModel, MTBlochModel, MTHybridStateModel, SignalModel
 from ._priors import Prior, paper_prior, truncated_normal
@@ -133,14 +133,14 @@ def make_fingerprints(
     check_count(memory_limit, "memory_limit")
     if compressed and basis is None:
         raise ValueError("compressed=True needs a basis.")
-    basis = None if basis is None else check_basis(basis, model.n_timepoints)
+    basis = None if basis is None else model._check_basis(basis)
     if theta is None:
         theta = checked_prior(prior, model).sample(n_samples, random_state=random_state, method=method)
     values = model.check_theta(theta)
     n = len(values)
     bases = (None,) if basis is None else (None, basis)
     noise = as_covariance(covariance)
-    of_coefficients = noise is not None and basis is not None and noise.size == basis.shape[1] != model.n_timepoints
+    of_coefficients = noise is not None and basis is not None and noise.size == basis.shape[1]
     noises = (None if of_coefficients else noise, noise)[: len(bases)]
     dtype = np.float64 if model.real_valued else np.complex128
     if compressed and basis is not None:

@@ -22,7 +22,6 @@ from torch.optim.lr_scheduler import LambdaLR
 from .._validation import (
     FloatArray,
     check_count,
-    check_covariates,
     check_crb,
     check_positive,
     check_same_columns,
@@ -33,6 +32,7 @@ from ..nn import NETWORKS, CRBLoss, MSELoss
 from ..noise import NoiseModel
 from ._batches import FingerprintBatches
 from ._callbacks import EarlyStop, NonFiniteLossError, ProgressBar, Safeguard, TrainingCheckpoint, digest_of
+from ._covariates import Covariates
 from ._recipes import RECIPES, Recipe
 
 _LOSSES = ("crb", "mse")
@@ -187,7 +187,6 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         recipe = self._checked_recipe()
         target_names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
         X, theta, bound = self._checked_data(X, y, crb)
-        extra = self._checked_covariates(covariates, len(X))
         self.target_names_ = target_names
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         previous = getattr(self, "net_", None) if self.warm_start else None
@@ -195,11 +194,10 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             self.target_mean_ = theta.mean(axis=0)
             scale = theta.std(axis=0)
             self.target_scale_ = np.where(scale > 0, scale, 1.0)
-            self._covariate_mean = extra.mean(axis=0)
-            spread = extra.std(axis=0)
-            self._covariate_scale = np.where(spread > 0, spread, 1.0)
+            self._covariates = Covariates.of(covariates, len(X))
+            self.covariate_names_, self.n_covariates_ = self._covariates.names, len(self._covariates.mean)
         X = X.astype(np.float32)
-        extra = self._standardised(extra)
+        extra = self._covariates.standardised(covariates, len(X))
         theta = ((theta - self.target_mean_) / self.target_scale_).astype(np.float32)
         bound = bound / self.target_scale_**2
 
@@ -249,7 +247,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         _refuse_complex(X)
         values: NDArray = np.require(validate_data(self, X, reset=False, dtype=np.float32), requirements="W")
-        extra = self._standardised(self._known_covariates(covariates, len(values)))
+        extra = self._covariates.standardised(covariates, len(values))
         module, device = self.net_.module_.eval(), self.net_.device
         with torch.no_grad():
             parts = [
@@ -358,32 +356,6 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         if not np.isfinite(bound).any():
             raise ValueError("crb is inf everywhere: no entry is left to learn from.")
         return X, theta, bound
-
-    def _checked_covariates(self, covariates: ArrayLike | pd.DataFrame | None, n: int) -> FloatArray:
-        """Covariates of the training, (n, c); c = 0 if there are none. Remembers how many, and their names."""
-        if self.warm_start and hasattr(self, "net_"):
-            return self._known_covariates(covariates, n)
-        self.covariate_names_ = (
-            [str(name) for name in covariates.columns] if isinstance(covariates, pd.DataFrame) else None
-        )
-        values = np.empty((n, 0)) if covariates is None else check_covariates(covariates, n)
-        self.n_covariates_ = values.shape[1]
-        return values
-
-    def _known_covariates(self, covariates: ArrayLike | pd.DataFrame | None, n: int) -> FloatArray:
-        """Covariates with the columns of the training, (n, c)."""
-        if covariates is None:
-            if self.n_covariates_:
-                names = self.covariate_names_ or self.n_covariates_
-                raise ValueError(f"covariates must be given, as they were in fit ({names}).")
-            return np.empty((n, 0))
-        values = check_covariates(covariates, n, self.covariate_names_)
-        if values.shape[1] != self.n_covariates_:
-            raise ValueError(f"covariates must have {self.n_covariates_} columns, as in fit; got {values.shape[1]}.")
-        return values
-
-    def _standardised(self, covariates: FloatArray) -> FloatArray:
-        return ((covariates - self._covariate_mean) / self._covariate_scale).astype(np.float32)
 
     def _build(self, recipe: Recipe, seed: int, X: NDArray, n_outputs: int, callbacks: list[Any]) -> NeuralNet:
         criterion = CRBLoss() if self.loss == "crb" else MSELoss(torch.tensor(self.target_scale_, dtype=torch.float32))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import least_squares
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -17,7 +16,6 @@ from tqdm.auto import tqdm
 
 from .._validation import (
     FloatArray,
-    check_basis,
     check_count,
     check_covariates,
     check_matrix,
@@ -30,10 +28,7 @@ from ..covariance import NoiseCovariance, as_covariance, compressed_covariance
 from ..datasets import Prior
 from ..datasets._fingerprints import checked_prior
 from ..signal import SignalModel
-
-_MAX_EVALUATIONS = 200
-_TOLERANCE = 1e-10
-_LEAST_RANGE = 1e-6  # of a parameter whose lower bound is a known value, relative to it
+from ._voxel_fit import ParameterScaling, fit_voxel
 
 
 class NLLSEstimator(RegressorMixin, BaseEstimator):
@@ -149,11 +144,14 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         n_starts = check_count(self.n_starts, "n_starts")
         n_candidates = check_count(self.n_candidates, "n_candidates", minimum=n_starts)
         self._known = check_names(self.known, self.model.parameter_names, "known")
-        basis = None if self.basis is None else check_basis(self.basis, self.model.n_timepoints)
+        basis = None if self.basis is None else self.model._check_basis(self.basis)
+        self._basis = basis
         self._noise = compressed_covariance(as_covariance(self.covariance), basis)
+        if self.model.real_valued and self._noise is not None and self._noise.is_complex:
+            raise ValueError("covariance must be real for a model of real data.")
         prior = checked_prior(self.prior, self.model)
         if X is not None:
-            X = self._signals(X, basis, reset=True)
+            X = self._signals(X, reset=True)
             if y is not None:
                 n_targets = check_targets(y, len(X)).shape[1]
                 if n_targets != len(self.target_names_):
@@ -165,11 +163,10 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         sample = prior.sample(n_candidates, random_state=seed, method="sobol")
         self.candidates_ = self.model.check_theta(sample)
-        self._basis = basis
         self._operator = basis
         if self._noise is not None:
             self._operator = self._noise.whiten(np.eye(self.model.n_timepoints) if basis is None else basis)
-        self._scaling = _Scaling.of(self.model, prior, self._known)
+        self._scaling = ParameterScaling.of(self.model, prior, self._known)
         signals = self.model.signal(self.candidates_)
         if self._operator is not None:
             signals = signals @ self._operator
@@ -199,14 +196,14 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
             If the number of columns does not fit, a value is not finite, or covariates are missing or not physical.
         """
         check_is_fitted(self)
-        data = self._signals(X, self._basis, reset=False)
+        data = self._signals(X, reset=False)
         if self._noise is not None:
             data = self._noise.whiten(data)
         known = self._checked_covariates(covariates, len(data))
         present = np.flatnonzero(data.any(axis=1))
         starts = self._best_starts(data[present], known[present])
         jobs = (
-            delayed(_fit_voxel)(self.model, self._operator, self._scaling.holding(values), row, start)
+            delayed(fit_voxel)(self.model, self._operator, self._scaling.holding(values), row, start)
             for row, values, start in zip(data[present], known[present], starts, strict=True)
         )
         targets = np.full((len(data), len(self.target_names_)), np.nan)
@@ -226,9 +223,14 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
     def _takes_real_data(self, n_columns: int) -> bool:
         """Tell whether real arrays of so many columns are real data; otherwise they are stacked coefficients."""
         k = None if self._basis is None else self._basis.shape[1]
-        if not self.model.real_valued or (k is not None and n_columns == 2 * k):
+        if not self.model.real_valued:
             return False
-        return n_columns == self.model.n_timepoints or n_columns == k
+        if k is not None and n_columns == 2 * k == self.model.n_timepoints:
+            raise ValueError(
+                f"X is ambiguous: {n_columns} real columns may be signals or {k} stacked coefficients. Pass signals "
+                "as X.astype(complex), coefficients as complex ones."
+            )
+        return n_columns in (self.model.n_timepoints, k)
 
     def _checked_covariates(self, covariates: ArrayLike | pd.DataFrame | None, n: int) -> FloatArray:
         """Values of the known parameters, (n, len(known)), within their physical ranges."""
@@ -239,20 +241,13 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         if not self._known:
             raise ValueError("covariates were given, but no parameter is known; name them in `known`.")
         values = check_covariates(covariates, n, self._known)
-        for name, column in zip(self._known, values.T, strict=True):
-            parameter = self.model.parameters[self.model.parameter_names.index(name)]
-            inside = parameter.contains(column)
-            if not inside.all():
-                row = int(np.argmin(inside))
-                raise ValueError(
-                    f"covariates: {name} must lie in {parameter.interval}; got {column[row]:g} in row {row}. All "
-                    "quantities are in SI units."
-                )
+        self.model._check_ranges(values, self._known, "covariates")
         return values
 
-    def _signals(self, X: ArrayLike, basis: NDArray | None, reset: bool) -> NDArray:
+    def _signals(self, X: ArrayLike, reset: bool) -> NDArray:
         """Return data in the space of the fit, complex unless they are real data."""
         values: NDArray
+        basis = self._basis
         if is_complex(X):
             values = check_matrix(X, "X", kind="complex")
         else:
@@ -304,131 +299,3 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         )
         n_near = max(self.n_starts, len(candidates) // 4)
         return np.asarray(distance > np.partition(distance, n_near - 1, axis=1)[:, n_near - 1 : n_near])
-
-
-class _Scaling(NamedTuple):
-    """Map between the model's parameters and the fit's, which run from 0 to 1 within the bounds.
-
-    Parameters that never exceed another one are replaced by the ratio of the two, from 0 to 1 itself. Known parameters
-    keep the values of a voxel, and those that another one must not fall below raise its lower bound.
-    """
-
-    low: FloatArray
-    high: FloatArray
-    ratios: tuple[tuple[int, int], ...]
-    floors: tuple[tuple[int, int], ...]
-    free: NDArray[np.intp]
-    known: NDArray[np.intp]
-    values: FloatArray
-
-    @classmethod
-    def of(cls, model: SignalModel, prior: Prior, known: Sequence[str] = ()) -> _Scaling:
-        names = model.parameter_names
-        fixed = model._columns(known)
-        support = prior.support()
-        low, high = (np.array([support[name][end] for name in names]) for end in (0, 1))
-        for i, parameter in enumerate(model.parameters):
-            if not np.isfinite([low[i], high[i]]).all():
-                low[i], high[i] = max(low[i], parameter.bounds[0]), min(high[i], parameter.bounds[1])
-            if not np.isfinite([low[i], high[i]]).all() and i not in fixed:
-                raise ValueError(f"prior must bound {names[i]}, as the model does not; got ({low[i]}, {high[i]}).")
-        pairs = [(names.index(lower), names.index(upper)) for lower, upper in model.not_above.items()]
-        ratios = tuple((lower, upper) for lower, upper in pairs if lower not in fixed)
-        floors = tuple((lower, upper) for lower, upper in pairs if lower in fixed and upper not in fixed)
-        for lower, upper in ratios:
-            low[lower], high[lower] = low[lower] / high[upper], min(1.0, high[lower] / low[upper])
-        free = np.setdiff1d(np.arange(len(names)), fixed)
-        return cls(low, high, ratios, floors, free, np.array(fixed, dtype=np.intp), np.full(len(names), np.nan))
-
-    def holding(self, known: FloatArray) -> _Scaling:
-        """Return the map of a voxel with these values of the known parameters."""
-        values, low, high = self.values.copy(), self.low.copy(), self.high.copy()
-        values[self.known] = known
-        for lower, upper in self.floors:
-            low[upper] = max(low[upper], values[lower])
-            high[upper] = max(high[upper], low[upper] * (1 + _LEAST_RANGE))
-        return self._replace(values=values, low=low, high=high)
-
-    def to_unit(self, theta: FloatArray) -> FloatArray:
-        free = theta.copy()
-        for lower, upper in self.ratios:
-            free[lower] = theta[lower] / theta[upper]
-        return ((free - self.low) / (self.high - self.low))[self.free]
-
-    def from_unit(self, unit: FloatArray) -> FloatArray:
-        low, high = self.low[self.free], self.high[self.free]
-        theta = self.values.copy()
-        theta[self.free] = np.clip(low + unit * (high - low), low, high)
-        for lower, upper in self.ratios:
-            theta[lower] *= theta[upper]
-        return theta
-
-    def pull_back(self, jacobian: NDArray, theta: FloatArray) -> NDArray:
-        """Turn derivatives by the model's parameters, (k, P), into those by the fit's."""
-        by_free = jacobian.copy()
-        for lower, upper in self.ratios:
-            by_free[:, upper] += jacobian[:, lower] * (theta[lower] / theta[upper])
-            by_free[:, lower] = jacobian[:, lower] * theta[upper]
-        return (by_free * (self.high - self.low))[:, self.free]
-
-
-class _Objective:
-    """Projected residual of one voxel and its Jacobian; both come from one simulation."""
-
-    def __init__(self, model: SignalModel, operator: NDArray | None, scaling: _Scaling, data: NDArray) -> None:
-        self.model, self.operator, self.scaling = model, operator, scaling
-        self.norm = np.linalg.norm(data)
-        self.data = data / self.norm
-        self.unit: FloatArray | None = None
-
-    def residual(self, unit: FloatArray) -> FloatArray:
-        self._evaluate(unit)
-        return self._residual
-
-    def jacobian(self, unit: FloatArray) -> FloatArray:
-        self._evaluate(unit)
-        return self._derivatives
-
-    def _evaluate(self, unit: FloatArray) -> None:
-        if self.unit is not None and np.array_equal(unit, self.unit):
-            return
-        theta = self.scaling.from_unit(unit)
-        signal, jacobian = (values[0] for values in self.model._signal_and_jacobian(theta[None]))
-        if self.operator is not None:
-            signal, jacobian = signal @ self.operator, self.operator.T @ jacobian
-        jacobian = self.scaling.pull_back(jacobian, theta)
-        energy = np.vdot(signal, signal).real
-        if energy > 0:
-            m0 = np.vdot(signal, self.data) / energy
-            by_m0 = (jacobian.conj().T @ self.data - 2 * m0 * (jacobian.conj().T @ signal).real) / energy
-        else:
-            m0, by_m0 = 0.0, np.zeros(jacobian.shape[1])
-        residual = self.data - m0 * signal
-        derivatives = -m0 * jacobian - np.outer(signal, by_m0)
-        self._residual = np.concatenate([residual.real, residual.imag])
-        self._derivatives = np.concatenate([derivatives.real, derivatives.imag])
-        self.unit = unit.copy()
-
-
-def _fit_voxel(
-    model: SignalModel, operator: NDArray | None, scaling: _Scaling, data: NDArray, starts: FloatArray
-) -> FloatArray:
-    """Return the parameters, (P,), of the best of several fits."""
-    objective = _Objective(model, operator, scaling, data)
-    best: Any = None
-    for start in starts:
-        fit = least_squares(
-            objective.residual,
-            np.clip(scaling.to_unit(start), 1e-6, 1 - 1e-6),
-            jac=objective.jacobian,
-            bounds=(0.0, 1.0),
-            method="trf",
-            x_scale=1.0,
-            ftol=_TOLERANCE,
-            xtol=_TOLERANCE,
-            gtol=None,  # absolute: it would stop a fit of nearly clean data too early
-            max_nfev=_MAX_EVALUATIONS,
-        )
-        if best is None or fit.cost < best.cost:
-            best = fit
-    return scaling.from_unit(best.x)

@@ -164,7 +164,7 @@ class SignalModel(ABC):
         values = self.check_theta(theta)
         if basis is None:
             return self._checked(self._signal(values), "_signal", values).astype(self._dtype)
-        checked = check_basis(basis, self.n_timepoints)
+        checked = self._check_basis(basis)
         result = np.empty((len(values), checked.shape[1]), dtype=np.result_type(self._dtype, checked))
         for chunk in self._chunks(len(values), 1):
             result[chunk] = self._coefficients(values[chunk], checked, derivatives=False)[0]
@@ -196,7 +196,7 @@ class SignalModel(ABC):
         n_parameters = len(self.parameters)
         if basis is None:
             return self._checked(self._jacobian(values), "_jacobian", values, n_parameters).astype(self._dtype)
-        checked = check_basis(basis, self.n_timepoints)
+        checked = self._check_basis(basis)
         shape = len(values), checked.shape[1], n_parameters
         result = np.empty(shape, dtype=np.result_type(self._dtype, checked))
         for chunk in self._chunks(len(values), n_parameters + 1):
@@ -270,15 +270,7 @@ class SignalModel(ABC):
         values = np.ascontiguousarray(
             check_matrix(theta, "theta", n_columns=len(names), column_names=names), dtype=np.float64
         )
-        for column, parameter in zip(values.T, self.parameters, strict=True):
-            inside = parameter.contains(column)
-            if not inside.all():
-                row = int(np.argmin(inside))
-                unit = "" if parameter.unit == "1" else f" {parameter.unit}"
-                raise ValueError(
-                    f"theta: {parameter.name} must lie in {parameter.interval}{unit}; got {column[row]:g} in "
-                    f"row {row}. All quantities are in SI units."
-                )
+        self._check_ranges(values, names, "theta")
         for lower, upper in self.not_above.items():
             low, high = values[:, self._columns((lower, upper))].T
             if (low > high).any():
@@ -318,11 +310,32 @@ class SignalModel(ABC):
         else:
             chosen = check_names(targets, self.parameter_names, "targets")
         if not chosen:
-            raise ValueError(f"targets is empty; expected names out of {list(self.parameter_names)}.")
+            rest = [name for name in self.parameter_names if name not in fixed]
+            raise ValueError(f"targets is empty; expected names of parameters that are not known, out of {rest}.")
         both = [name for name in chosen if name in fixed]
         if both:
             raise ValueError(f"targets and known must not share a parameter; both name {both}.")
         return chosen
+
+    def _check_basis(self, basis: ArrayLike) -> NDArray:
+        """Return a compression basis of the signals, (T, k); raise ValueError if it does not fit."""
+        checked = check_basis(basis, self.n_timepoints)
+        if self.real_valued and checked.dtype.kind == "c":
+            raise ValueError("basis must be real for a model of real data; it is complex.")
+        return checked
+
+    def _check_ranges(self, values: FloatArray, names: Sequence[str], argument: str) -> None:
+        """Raise ValueError if values of some parameters, (n, len(names)), are not physical."""
+        for column, name in zip(values.T, names, strict=True):
+            parameter = self.parameters[self.parameter_names.index(name)]
+            inside = parameter.contains(column)
+            if not inside.all():
+                row = int(np.argmin(inside))
+                unit = "" if parameter.unit == "1" else f" {parameter.unit}"
+                raise ValueError(
+                    f"{argument}: {name} must lie in {parameter.interval}{unit}; got {column[row]:g} in row {row}. "
+                    "All quantities are in SI units."
+                )
 
     def _columns(self, names: Sequence[str]) -> list[int]:
         return [self.parameter_names.index(name) for name in names]
@@ -342,7 +355,7 @@ class SignalModel(ABC):
         """
         names = self.check_names(targets, known)
         fixed = check_names(known, self.parameter_names, "known")
-        checked = [None if basis is None else check_basis(basis, self.n_timepoints) for basis in bases]
+        checked = [None if basis is None else self._check_basis(basis) for basis in bases]
         noises = [
             compressed_covariance(as_covariance(c), basis) for c, basis in zip(covariances, checked, strict=True)
         ]

@@ -9,7 +9,16 @@ from sklearn.utils import Bunch
 from tissues import NAMES, TR
 
 import crbestim
-from crbestim import BlochHybridStateModel, MTHybridStateModel, Parameter, Prior, SignalModel, paper_prior
+from crbestim import (
+    BlochHybridStateModel,
+    InversionRecoveryModel,
+    MTHybridStateModel,
+    NoiseCovariance,
+    Parameter,
+    Prior,
+    SignalModel,
+    paper_prior,
+)
 from crbestim.datasets import default_prior
 
 make_fingerprints = partial(crbestim.make_fingerprints, progress=False)
@@ -266,7 +275,8 @@ def test_own_model_has_no_default_prior():
         ({"targets": "T2"}, ValueError, r"targets contains \['T2'\]"),
         ({"targets": ()}, ValueError, "targets is empty"),
         ({"known": "M0"}, ValueError, r"known contains \['M0'\]"),
-        ({"known": "T1"}, ValueError, "targets and known must not share a parameter"),
+        ({"targets": "T1", "known": "T1"}, ValueError, "targets and known must not share a parameter"),
+        ({"known": ("m0s", "T1", "T2f")}, ValueError, "targets is empty"),
         ({"basis": np.eye(59, 5)}, ValueError, "basis must have one row for each of the signal's 60 time points"),
         ({"basis": np.ones((60, 2))}, ValueError, "basis must have orthonormal columns"),
         ({"basis": "svd"}, TypeError, "basis must hold numbers"),
@@ -301,3 +311,164 @@ def test_compressed_needs_a_basis(short_model, options, error, message):
 def test_what_is_no_model_is_refused(model):
     with pytest.raises(TypeError, match="model must be a SignalModel"):
         make_fingerprints(model)
+
+
+# --- known parameters -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_values_of_known_parameters_are_covariates(short_model, basis, compressed):
+    known = ("B1", "B0")
+    data = make_fingerprints(short_model, n_samples=8, random_state=0, basis=basis, compressed=compressed, known=known)
+    assert isinstance(data.covariates, pd.DataFrame)
+    pd.testing.assert_frame_equal(data.covariates, data.theta[["B1", "B0"]])
+    assert data.target_names == ("m0s", "T1", "T2f")
+    np.testing.assert_allclose(data.crb, short_model.crb(data.theta, basis=basis, known=known), rtol=1e-9)
+    np.testing.assert_allclose(data.full_crb, short_model.crb(data.theta, known=known), rtol=1e-9)
+
+
+def test_there_are_no_covariates_without_known_parameters(dataset):
+    assert "covariates" not in dataset
+
+
+def test_known_parameters_are_no_default_targets(short_model, dataset):
+    data = make_fingerprints(short_model, n_samples=50, random_state=0, known="T1")
+    assert data.target_names == ("m0s", "T2f")
+    assert data.y.shape == data.crb.shape == (50, 2)
+    np.testing.assert_array_equal(data.y, dataset.y[:, [0, 2]])
+    assert list(data.covariates) == ["T1"]
+    assert (data.crb < dataset.crb[:, [0, 2]]).all()
+
+
+# --- coloured noise -------------------------------------------------------------------------------
+
+
+def coloured_matrix(m, kind):
+    """A covariance with strong correlations."""
+    rng = np.random.default_rng(7)
+    root = rng.standard_normal((m, 2 * m)) + (kind == "complex") * 1j * rng.standard_normal((m, 2 * m))
+    matrix = root @ root.conj().T / m
+    return matrix if kind == "complex" else matrix.real
+
+
+kinds = pytest.mark.parametrize("kind", ["real", "complex"])
+
+
+@kinds
+def test_covariance_of_the_signals_changes_the_bound_alone(short_model, dataset, kind):
+    matrix = coloured_matrix(60, kind)
+    data = make_fingerprints(short_model, n_samples=50, random_state=0, covariance=matrix)
+    np.testing.assert_array_equal(data.X, dataset.X)
+    np.testing.assert_array_equal(data.y, dataset.y)
+    np.testing.assert_allclose(data.crb, short_model.crb(data.theta, covariance=matrix), rtol=1e-9)
+    np.testing.assert_array_equal(data.full_crb, data.crb)
+    assert (np.abs(data.crb / dataset.crb - 1).max(axis=0) > 0.1).all()
+
+
+@kinds
+@pytest.mark.parametrize("basis_kind", ["real", "complex"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_covariance_of_the_signals_gives_both_bounds(short_model, draw_basis, kind, basis_kind, compressed):
+    covariance, basis = NoiseCovariance(coloured_matrix(60, kind)), draw_basis(60, 15, basis_kind)
+    options = {"n_samples": 8, "random_state": 0, "basis": basis, "compressed": compressed}
+    data = make_fingerprints(short_model, covariance=covariance, **options)
+    np.testing.assert_allclose(data.full_crb, short_model.crb(data.theta, covariance=covariance), rtol=1e-9)
+    of_coefficients = covariance.compress(basis)
+    expected = short_model.crb(data.theta, basis=basis, covariance=of_coefficients)
+    np.testing.assert_allclose(data.crb, expected, rtol=1e-9)
+    assert (data.crb > data.full_crb).all()
+    other = make_fingerprints(short_model, covariance=of_coefficients.matrix, **options)
+    np.testing.assert_allclose(other.crb, expected, rtol=1e-6)
+    assert "full_crb" not in other
+    np.testing.assert_array_equal(other.X, data.X)
+
+
+@kinds
+def test_bounds_of_signals_and_of_all_their_coefficients_do_not_contradict_each_other(short_model, draw_basis, kind):
+    """A basis of the whole space loses nothing, whatever a (T, T) covariance is then taken for."""
+    data = make_fingerprints(
+        short_model, n_samples=8, random_state=0, basis=draw_basis(60, 60), covariance=coloured_matrix(60, kind)
+    )
+    if "full_crb" in data:
+        np.testing.assert_allclose(data.crb, data.full_crb, rtol=1e-5)
+
+
+def test_the_identity_is_white_noise_also_where_the_bound_is_a_limit(short_model, draw_theta, basis):
+    theta = draw_theta(6)
+    theta[:3, 0], theta[2:4, 5] = 0.0, np.pi / TR
+    options = {"theta": theta, "basis": basis, "targets": NAMES}
+    white, coloured = (make_fingerprints(short_model, covariance=c, **options) for c in (None, np.eye(60)))
+    assert np.isposinf(white.crb).any()
+    for key in ("crb", "full_crb"):
+        np.testing.assert_allclose(coloured[key], white[key], rtol=1e-6)
+
+
+def test_memory_limit_does_not_change_the_coloured_bound(short_model, basis):
+    options = {"n_samples": 37, "random_state": 0, "basis": basis, "covariance": coloured_matrix(60, "complex")}
+    small, large = (make_fingerprints(short_model, memory_limit=limit, **options) for limit in (2**17, 2**30))
+    np.testing.assert_allclose(small.crb, large.crb, rtol=1e-12)
+    np.testing.assert_allclose(small.full_crb, large.full_crb, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"covariance": np.eye(59)}, ValueError, "covariance is that of 59 points, but the data have 60"),
+        (
+            {"covariance": np.eye(14), "basis": np.eye(60, 15)},
+            ValueError,
+            "covariance must be that of the 60 time points or of the 15 coefficients; got 14 x 14",
+        ),
+        ({"covariance": -np.eye(60)}, ValueError, "covariance must be positive definite"),
+        ({"covariance": np.ones(60)}, ValueError, "covariance must be 2-D"),
+        ({"covariance": "white"}, TypeError, "covariance must hold numbers"),
+    ],
+)
+def test_covariances_that_do_not_fit_are_refused(short_model, options, error, message):
+    with pytest.raises(error, match=message):
+        make_fingerprints(short_model, n_samples=3, **options)
+
+
+# --- real data ------------------------------------------------------------------------------------
+
+RECOVERY_PRIOR = Prior({"T1": stats.uniform(0.8, 0.6), "efficiency": stats.uniform(0.9, 0.09)})
+
+
+def recoveries(data, **options):
+    model = InversionRecoveryModel((0.05, 0.1, 0.2, 0.4, 1.2, 2.0, 4.0), data)
+    return model, make_fingerprints(model, RECOVERY_PRIOR, 8, random_state=0, **options)
+
+
+@pytest.mark.parametrize("kind", ["real", "magnitude"])
+@pytest.mark.parametrize(("k", "compressed"), [(None, False), (3, False), (3, True)])
+@pytest.mark.parametrize("covariance", [None, coloured_matrix(7, "real")], ids=["white", "coloured"])
+def test_data_of_a_model_of_real_data_are_real(draw_basis, kind, k, compressed, covariance):
+    basis = None if k is None else draw_basis(7, k)
+    options = {"basis": basis, "compressed": compressed, "covariance": covariance}
+    model, data = recoveries(kind, **options)
+    assert data.X.dtype == np.float64
+    assert data.X.shape == (8, 3 if compressed else 7)
+    np.testing.assert_allclose(data.X, model.signal(data.theta, basis if compressed else None), atol=1e-14)
+    np.testing.assert_allclose(data.crb, model.crb(data.theta, basis=basis, covariance=covariance), rtol=1e-9)
+    if kind == "real":
+        of_complex = recoveries("complex", **options)[1]
+        assert of_complex.X.dtype == np.complex128
+        np.testing.assert_array_equal(of_complex.X, data.X)
+        np.testing.assert_allclose(of_complex.crb, data.crb, rtol=1e-9)
+        np.testing.assert_allclose(of_complex.full_crb, data.full_crb, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"covariance": coloured_matrix(7, "complex")}, "covariance must be real for a model of real data"),
+        (
+            {"covariance": coloured_matrix(3, "complex"), "basis": np.eye(7, 3)},
+            "covariance must be real for a model of real data",
+        ),
+        ({"basis": 1j * np.eye(7, 3)}, "basis must be real for a model of real data"),
+    ],
+)
+def test_real_data_have_no_complex_covariance_or_basis(options, message):
+    with pytest.raises(ValueError, match=message):
+        recoveries("real", **options)

@@ -5,9 +5,18 @@ from scipy.optimize import check_grad
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from crbestim import NLLSEstimator, NoiseModel, Prior, SVDCompressor, paper_prior
+from crbestim import (
+    InversionRecoveryModel,
+    MonoExponentialModel,
+    NLLSEstimator,
+    NoiseCovariance,
+    NoiseModel,
+    Prior,
+    SVDCompressor,
+    paper_prior,
+)
 from crbestim._validation import stack_complex
-from crbestim.estimators._nlls import _Objective, _Scaling
+from crbestim.estimators._voxel_fit import ParameterScaling, ProjectedResidual
 
 TISSUE = np.array([[0.15, 1.2, 0.08, 30.0, 11e-6, 250.0, 0.95]])
 
@@ -53,11 +62,11 @@ def test_targets_are_selected_and_b0_is_folded(model):
 
 
 def test_projected_residual_has_its_exact_jacobian(model, basis):
-    scaling = _Scaling.of(model, paper_prior())
+    scaling = ParameterScaling.of(model, paper_prior())
     rng = np.random.default_rng(0)
     data = model.signal(TISSUE)[0] * 0.7j @ basis
     data = data + 0.05 * np.abs(data).max() * (rng.standard_normal(13) + 1j * rng.standard_normal(13))
-    objective = _Objective(model, basis, scaling, data)
+    objective = ProjectedResidual(model, basis, scaling, data)
     unit = scaling.to_unit(np.array([0.1, 1.5, 0.1, 40.0, 1e-5, 300.0, 1.05]))
     np.testing.assert_allclose(scaling.from_unit(unit), [0.1, 1.5, 0.1, 40.0, 1e-5, 300.0, 1.05])
     for component in range(26):
@@ -207,3 +216,250 @@ def test_targets_in_fit_are_counted(short_model):
 def test_predict_needs_fit(short_model):
     with pytest.raises(NotFittedError):
         NLLSEstimator(short_model).predict(short_model.signal(TISSUE))
+
+
+# --- coloured noise -------------------------------------------------------------------------------
+
+ECHOES = np.arange(1, 13) * 0.02
+RECOVERY = (0.05, 0.1, 0.2, 0.4, 0.8, 1.2, 2.0, 4.0)
+DECAY_PRIOR = Prior({"T2": stats.uniform(0.04, 0.16)})
+RECOVERY_PRIOR = Prior({"T1": stats.uniform(0.5, 1.5), "efficiency": stats.uniform(0.7, 0.3)})
+SMALL_MODELS = {
+    "decay": (MonoExponentialModel(ECHOES), DECAY_PRIOR, [[0.08]]),
+    "decay, magnitude": (MonoExponentialModel(ECHOES, "magnitude"), DECAY_PRIOR, [[0.08]]),
+    "recovery": (InversionRecoveryModel(RECOVERY), RECOVERY_PRIOR, [[1.0, 0.85]]),
+    "recovery, real": (InversionRecoveryModel(RECOVERY, "real"), RECOVERY_PRIOR, [[1.0, 0.85]]),
+}
+small_models = pytest.mark.parametrize("name", SMALL_MODELS)
+
+
+def strongly_coloured(m, is_complex):
+    """Neighbours are correlated, with a phase if data are complex; the middle is noisier."""
+    lag = np.subtract.outer(np.arange(m), np.arange(m))
+    level = 1 + 2 * np.sin(np.pi * np.arange(m) / m)
+    matrix = 0.9 ** np.abs(lag) * np.outer(level, level)
+    return matrix * np.exp(0.5j * lag) if is_complex else matrix
+
+
+def small_basis(model, prior, k=3):
+    return SVDCompressor(k).fit(model.signal(prior.sample(200, random_state=5))).basis_
+
+
+def quick(model, prior, **options):
+    options = {"n_starts": 1, "n_candidates": 128} | options
+    return nlls(model, prior=prior, targets=model.parameter_names, **options)
+
+
+def repeated_fits(name, space, n=250, snr=2e3, ignore=False):
+    """Estimates of one tissue in coloured noise, the truth and the bound."""
+    model, prior, truth = SMALL_MODELS[name]
+    covariance = NoiseCovariance(strongly_coloured(model.n_timepoints, not model.real_valued))
+    basis = small_basis(model, prior) if space == "coefficients" else None
+    noise = NoiseModel.at_snr(snr, covariance)
+    clean = np.repeat(model.signal(truth), n, axis=0)
+    noisy = noise.add_to(clean, np.random.default_rng(0), real=model.real_valued)
+    if basis is not None:
+        noisy, covariance = noisy @ basis, covariance.compress(basis)
+    estimator = quick(model, prior, basis=basis, covariance=None if ignore else covariance)
+    bound = model.crb(truth, model.parameter_names, basis=basis, covariance=covariance)[0] / snr**2
+    return estimator.predict(noisy), np.array(truth[0]), bound
+
+
+@small_models
+@pytest.mark.parametrize("space", ["full", "coefficients"])
+def test_generalised_least_squares_reaches_the_coloured_bound(name, space):
+    estimate, truth, bound = repeated_fits(name, space)
+    n = len(estimate)
+    assert np.abs(estimate.var(axis=0, ddof=1) / bound - 1).max() < 4 * np.sqrt(2 / (n - 1))
+    assert np.abs((estimate.mean(axis=0) - truth) / np.sqrt(bound / n)).max() < 4
+
+
+@pytest.mark.parametrize(
+    ("name", "space"), [("recovery", "full"), ("recovery, real", "full"), ("decay", "coefficients")]
+)
+def test_least_squares_that_ignores_the_covariance_misses_the_coloured_bound(name, space):
+    estimate, _, bound = repeated_fits(name, space, ignore=True)
+    assert (estimate.var(axis=0, ddof=1) / bound).max() > 1 + 8 * np.sqrt(2 / (len(estimate) - 1))
+
+
+@small_models
+def test_the_covariance_of_the_signals_is_compressed_as_the_signals_are(name):
+    model, prior, truth = SMALL_MODELS[name]
+    covariance, basis = strongly_coloured(model.n_timepoints, not model.real_valued), small_basis(model, prior)
+    clean = np.repeat(model.signal(truth), 5, axis=0)
+    noisy = NoiseModel.at_snr(50, covariance).add_to(clean, np.random.default_rng(0), real=model.real_valued)
+    of_coefficients = NoiseCovariance(covariance).compress(basis)
+    expected = quick(model, prior, basis=basis, covariance=of_coefficients).predict(noisy @ basis)
+    estimator = quick(model, prior, basis=basis, covariance=covariance)
+    for data in (noisy, noisy @ basis):
+        np.testing.assert_allclose(estimator.predict(data), expected, rtol=1e-6)
+
+
+def test_a_fit_with_the_conjugate_covariance_misses_the_coloured_bound():
+    model, prior, truth = SMALL_MODELS["recovery"]
+    matrix = strongly_coloured(8, True)
+    noisy = NoiseModel.at_snr(2e3, matrix).add_to(
+        np.repeat(model.signal(truth), 200, axis=0), np.random.default_rng(0)
+    )
+    right, wrong = (quick(model, prior, covariance=c).predict(noisy).var(axis=0) for c in (matrix, matrix.conj()))
+    assert (wrong / right).max() > 1.5
+
+
+@small_models
+def test_the_unit_of_the_covariance_does_not_matter_and_the_identity_is_white(name):
+    model, prior, truth = SMALL_MODELS[name]
+    matrix = strongly_coloured(model.n_timepoints, not model.real_valued)
+    clean = np.repeat(model.signal(truth), 5, axis=0)
+    noisy = NoiseModel.at_snr(50).add_to(clean, np.random.default_rng(0), real=model.real_valued)
+    first, second, identity, white = (
+        quick(model, prior, covariance=c).predict(noisy)
+        for c in (matrix, NoiseCovariance(1e-9 * matrix), 7 * np.eye(len(matrix)), None)
+    )
+    np.testing.assert_allclose(second, first, rtol=1e-5)
+    np.testing.assert_allclose(identity, white, rtol=1e-5)
+    assert (np.abs(first / white - 1) > 1e-3).any()
+
+
+@small_models
+def test_noiseless_parameters_are_recovered_under_any_covariance(name):
+    model, prior, _ = SMALL_MODELS[name]
+    theta = prior.sample(5, random_state=1).to_numpy()
+    X = 123 * model.signal(theta) * (1 if model.real_valued else np.exp(1j * np.arange(5))[:, None])
+    covariance = strongly_coloured(model.n_timepoints, not model.real_valued)
+    basis = small_basis(model, prior, 5)
+    for options, data in (({}, X), ({"basis": basis}, X), ({"basis": basis}, X @ basis)):
+        estimate = quick(model, prior, covariance=covariance, n_starts=3, **options).predict(data)
+        np.testing.assert_allclose(estimate, theta, rtol=1e-4)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_projected_residual_in_coloured_noise_has_its_exact_jacobian(compressed):
+    model, prior, truth = SMALL_MODELS["recovery"]
+    covariance = strongly_coloured(8, True)
+    estimator = quick(model, prior, covariance=covariance, basis=small_basis(model, prior) if compressed else None)
+    rng = np.random.default_rng(0)
+    data = 0.7j * model.signal(truth)[0] + 0.1 * (rng.standard_normal(8) + 1j * rng.standard_normal(8))
+    objective = ProjectedResidual(model, estimator._operator, estimator._scaling, data @ estimator._operator)
+    for component in range(6 if compressed else 16):
+        error = check_grad(
+            lambda u, i=component: objective.residual(u)[i], lambda u, i=component: objective.jacobian(u)[i],
+            np.array([0.4, 0.3]), epsilon=1e-7,
+        )  # fmt: skip
+        assert error < 1e-5
+
+
+def test_a_known_parameter_in_coloured_noise():
+    n, snr, (model, prior, truth) = 250, 2e3, SMALL_MODELS["recovery, real"]
+    covariance = strongly_coloured(8, False)
+    clean = np.repeat(model.signal(truth), n, axis=0)
+    noisy = NoiseModel.at_snr(snr, covariance).add_to(clean, np.random.default_rng(0), real=True)
+    estimator = nlls(model, prior=prior, known="efficiency", covariance=covariance, n_starts=1, n_candidates=128)
+    estimate = estimator.predict(noisy, covariates=np.full(n, 0.85))
+    assert estimator.target_names_ == ("T1",)
+    bound = model.crb(truth, known="efficiency", covariance=covariance)[0] / snr**2
+    assert np.abs(estimate.var(axis=0, ddof=1) / bound - 1).max() < 4 * np.sqrt(2 / (n - 1))
+
+
+def test_a_row_of_zeros_gives_nan_in_coloured_noise():
+    model, prior, truth = SMALL_MODELS["decay"]
+    X = np.repeat(model.signal(truth), 3, axis=0)
+    X[1] = 0
+    estimate = quick(model, prior, covariance=strongly_coloured(12, True)).predict(X)
+    np.testing.assert_array_equal(np.isnan(estimate[:, 0]), [False, True, False])
+
+
+def test_clone_keeps_the_covariance():
+    model, prior, _ = SMALL_MODELS["decay"]
+    matrix = strongly_coloured(12, True)
+    cloned = clone(NLLSEstimator(model, prior=prior, covariance=NoiseCovariance(matrix), n_candidates=128))
+    assert cloned.covariance == NoiseCovariance(matrix)
+    assert cloned.fit().candidates_.shape == (128, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "message"),
+    [
+        ("decay", {"covariance": np.eye(11)}, ValueError, "covariance is that of 11 points, but the data have 12"),
+        (
+            "decay",
+            {"covariance": np.eye(5), "basis": np.eye(12, 4)},
+            ValueError,
+            "covariance must be that of the 12 time points or of the 4 coefficients; got 5 x 5",
+        ),
+        ("decay", {"covariance": -np.eye(12)}, ValueError, "covariance must be positive definite"),
+        ("decay", {"covariance": "white"}, TypeError, "covariance must hold numbers"),
+        ("decay, magnitude", {"covariance": strongly_coloured(12, True)}, ValueError, "covariance must be real"),
+        ("decay, magnitude", {"basis": 1j * np.eye(12, 4)}, ValueError, "basis must be real"),
+    ],
+)
+def test_covariances_and_bases_that_do_not_fit_are_named(name, options, error, message):
+    model, prior, _ = SMALL_MODELS[name]
+    with pytest.raises(error, match=message):
+        quick(model, prior, **options)
+
+
+# --- real data ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["decay, magnitude", "recovery, real"])
+@pytest.mark.parametrize("coloured", [False, True])
+def test_real_data_are_taken_in_every_form_and_give_the_estimates_of_complex_ones(name, coloured):
+    model, prior, truth = SMALL_MODELS[name]
+    covariance = strongly_coloured(model.n_timepoints, False) if coloured else None
+    basis = small_basis(model, prior, 3)
+    clean = np.repeat(model.signal(truth), 6, axis=0)
+    noisy = 123 * NoiseModel.at_snr(50, covariance).add_to(clean, np.random.default_rng(0), real=True)
+    full = quick(model, prior, covariance=covariance, n_starts=3)
+    np.testing.assert_allclose(full.predict(noisy), full.predict(noisy + 0j), rtol=1e-5)
+    compressed = quick(model, prior, covariance=covariance, basis=basis, n_starts=3)
+    expected = compressed.predict(noisy + 0j)
+    for data in (noisy, noisy @ basis, noisy @ basis + 0j, stack_complex(noisy @ basis + 0j)):
+        np.testing.assert_allclose(compressed.predict(data), expected, rtol=1e-5)
+    np.testing.assert_allclose(compressed.predict(noisy.astype(np.float32)), expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("coloured", [False, True])
+def test_real_signals_are_not_mistaken_for_stacked_coefficients_of_half_as_many(coloured):
+    """T = 2 k columns: taken for signals, or refused, but never fitted as something else."""
+    model, prior, _ = SMALL_MODELS["decay, magnitude"]
+    theta, basis = np.array([[0.06], [0.08], [0.12]]), small_basis(model, prior, 6)
+    covariance = strongly_coloured(12, False) if coloured else None
+    estimator = quick(model, prior, basis=basis, covariance=covariance)
+    try:
+        estimate = estimator.predict(model.signal(theta))
+    except ValueError as error:
+        assert "X" in str(error)  # noqa: PT017
+    else:
+        np.testing.assert_allclose(estimate, theta, rtol=1e-4)
+
+
+def test_signed_real_data_keep_their_sign():
+    """M0 of real data is positive: the start is that whose sign matches, too."""
+    model, prior, truth = SMALL_MODELS["recovery, real"]
+    signal = model.signal(truth)
+    assert signal.min() < -0.5 < 0.9 < signal.max()
+    np.testing.assert_allclose(quick(model, prior).predict(signal), truth, rtol=1e-5)
+
+
+@pytest.mark.parametrize("coloured", [False, True])
+def test_real_signals_are_refused_by_a_model_of_complex_data(coloured):
+    model, prior, truth = SMALL_MODELS["decay"]
+    covariance = strongly_coloured(12, True) if coloured else None
+    signal, basis = model.signal(truth).real, small_basis(model, prior)
+    with pytest.raises(ValueError, match="X must be complex with 12 columns, .*; got real with 12"):
+        quick(model, prior, covariance=covariance).predict(signal)
+    estimator = quick(model, prior, covariance=covariance, basis=basis)
+    for data in (signal, (signal @ basis).real):
+        with pytest.raises(ValueError, match=r"complex \(12 or 3 columns\) or stacked real \(6 columns\); got real"):
+            estimator.predict(data)
+    np.testing.assert_allclose(estimator.predict(stack_complex(signal @ basis + 0j)), truth, rtol=1e-4)
+
+
+def test_other_numbers_of_columns_of_real_data_are_named():
+    model, prior, _ = SMALL_MODELS["decay, magnitude"]
+    with pytest.raises(ValueError, match="X must be real or complex with 12 columns, .*; got real with 11"):
+        quick(model, prior).predict(np.ones((2, 11)))
+    with pytest.raises(
+        ValueError, match=r"real or complex \(12 or 3 columns\) or stacked real \(6 columns\); got real"
+    ):
+        quick(model, prior, basis=small_basis(model, prior)).predict(np.ones((2, 5)))

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
-from crbestim import Parameter, SignalModel
+from crbestim import NoiseCovariance, Parameter, SignalModel
 from crbestim.signal import _base
 
 TIMES = np.linspace(0.01, 0.3, 12)
@@ -197,7 +197,8 @@ def test_bad_basis_is_refused(method, basis, error, message):
         ({"known": ("w", "w")}, ValueError, "known contains a name twice"),
         ({"known": 1}, TypeError, "known"),
         ({"targets": ("T2", "w"), "known": "w"}, ValueError, r"targets and known must not share .*\['w'\]"),
-        ({"known": "w"}, ValueError, "targets and known must not share"),
+        ({"targets": "w", "known": "w"}, ValueError, "targets and known must not share"),
+        ({"known": ("T2", "w")}, ValueError, "targets is empty"),
     ],
 )
 def test_bad_names_are_refused(arguments, error, message):
@@ -296,3 +297,207 @@ def test_a_model_that_returns_wrong_shapes_is_named(method):
 
     with pytest.raises(ValueError, match=r"Wrong\._(signal|jacobian) must return shape"):
         getattr(Wrong(), method)([[0.5, 0.5]])
+
+
+def test_known_parameters_are_no_default_targets():
+    assert Decay().check_names(None, known="w") == ("T2",)
+    np.testing.assert_array_equal(Decay().crb(THETA, known="w"), Decay().crb(THETA, "T2", known="w"))
+
+
+# --- coloured noise -------------------------------------------------------------------------------
+
+
+def coloured_matrix(m, kind, seed=7):
+    """A covariance with strong correlations and different variances."""
+    rng = np.random.default_rng(seed)
+    root = rng.standard_normal((m, m + 2)) + (kind == "complex") * 1j * rng.standard_normal((m, m + 2))
+    matrix = root @ root.conj().T * np.outer(*2 * [np.linspace(0.5, 2, m)])
+    return matrix if kind == "complex" else matrix.real
+
+
+def bound_by_inversion(signal, jacobian, matrix):
+    """Of all parameters, with the real and the imaginary part of M0 = 1 as further unknowns."""
+    augmented = np.concatenate([jacobian, signal[..., None], 1j * signal[..., None]], axis=2)
+    fisher = np.real(np.swapaxes(augmented.conj(), 1, 2) @ np.linalg.inv(matrix) @ augmented)
+    return np.diagonal(np.linalg.inv(fisher), axis1=1, axis2=2)[:, : jacobian.shape[2]]
+
+
+both_models = pytest.mark.parametrize("model_class", [Decay, RealDecay])
+noise_kinds = pytest.mark.parametrize("noise_kind", ["real", "complex"])
+
+
+@both_models
+@noise_kinds
+def test_coloured_bound(model_class, noise_kind):
+    """Also of a signal that is real for M0 = 1, of which correlations with a phase see both parts of M0."""
+    model, matrix = model_class(), coloured_matrix(12, noise_kind)
+    theta = THETA[:, : len(model.parameters)]
+    expected = bound_by_inversion(model.signal(theta), model.jacobian(theta), matrix)
+    np.testing.assert_allclose(model.crb(theta, covariance=matrix), expected, rtol=1e-6)
+    np.testing.assert_allclose(model.crb(theta, covariance=NoiseCovariance(matrix)), expected, rtol=1e-6)
+    np.testing.assert_allclose(model.crb(theta, "T2", covariance=matrix), expected[:, :1], rtol=1e-6)
+
+
+def test_the_phase_of_m0_costs_a_real_signal_information_in_noise_that_has_a_phase():
+    """The column of Im M0 must not be left out here."""
+    model, matrix = RealDecay(), coloured_matrix(12, "complex")
+    signal, jacobian = model.signal([[0.1]]), model.jacobian([[0.1]])
+    without = np.concatenate([jacobian, signal[..., None]], axis=2)
+    fisher = np.real(np.swapaxes(without.conj(), 1, 2) @ np.linalg.inv(matrix) @ without)
+    assert model.crb([[0.1]], covariance=matrix)[0, 0] > 1.05 * np.linalg.inv(fisher)[0, 0, 0]
+
+
+@both_models
+@noise_kinds
+@pytest.mark.parametrize("basis_kind", ["real", "complex"])
+def test_coloured_bound_of_compressed_data(model_class, noise_kind, basis_kind, draw_basis):
+    """From the covariance of the signals, or from that of the coefficients, V^T C V*."""
+    model, matrix, basis = model_class(), coloured_matrix(12, noise_kind), draw_basis(12, 5, basis_kind)
+    theta = THETA[:, : len(model.parameters)]
+    of_coefficients = basis.T @ matrix @ basis.conj()
+    coefficients, derivatives = model.signal(theta) @ basis, basis.T @ model.jacobian(theta)
+    expected = bound_by_inversion(coefficients, derivatives, of_coefficients)
+    for covariance in (matrix, of_coefficients, NoiseCovariance(matrix).compress(basis)):
+        np.testing.assert_allclose(model.crb(theta, basis=basis, covariance=covariance), expected, rtol=1e-6)
+    assert (expected > model.crb(theta, covariance=matrix) * (1 - 1e-9)).all()
+
+
+@both_models
+@noise_kinds
+def test_a_basis_that_holds_all_that_counts_loses_nothing_in_coloured_noise(model_class, noise_kind):
+    """Of one voxel: the span of C^-T times the conjugate columns is a sufficient statistic."""
+    model, matrix = model_class(), coloured_matrix(12, noise_kind)
+    theta = THETA[:1, : len(model.parameters)]
+    columns = np.concatenate([model.jacobian(theta)[0], model.signal(theta).T], axis=1)
+    basis = np.linalg.qr((np.linalg.inv(matrix) @ columns).conj())[0]
+    bound = model.crb(theta, basis=basis, covariance=matrix)
+    np.testing.assert_allclose(bound, model.crb(theta, covariance=matrix), rtol=1e-6)
+
+
+@both_models
+@noise_kinds
+def test_a_basis_of_the_whole_space_takes_the_covariance_of_the_coefficients(model_class, noise_kind, draw_basis):
+    model, covariance, basis = model_class(), NoiseCovariance(coloured_matrix(12, noise_kind)), draw_basis(12, 12)
+    theta = THETA[:, : len(model.parameters)]
+    bound = model.crb(theta, basis=basis, covariance=covariance.compress(basis))
+    np.testing.assert_allclose(bound, model.crb(theta, covariance=covariance), rtol=1e-6)
+
+
+@both_models
+@pytest.mark.parametrize("k", [None, 5])
+def test_the_identity_is_white_noise(model_class, k, draw_basis):
+    model, basis = model_class(), None if k is None else draw_basis(12, k, "complex")
+    theta = THETA[:, : len(model.parameters)]
+    white = model.crb(theta, basis=basis)
+    for identity in (np.eye(12), np.eye(12, dtype=complex), np.eye(k or 12)):
+        np.testing.assert_allclose(model.crb(theta, basis=basis, covariance=identity), white, rtol=1e-9)
+    np.testing.assert_allclose(model.crb(theta, basis=basis, covariance=4 * np.eye(12)), 4 * white, rtol=1e-9)
+
+
+def test_known_parameter_in_coloured_noise():
+    model, matrix = Decay(), coloured_matrix(12, "complex")
+    signal, jacobian = model.signal(THETA), model.jacobian(THETA)
+    for known, free in (("w", [0]), ("T2", [1])):
+        bound = model.crb(THETA, known=known, covariance=matrix)
+        np.testing.assert_allclose(bound, bound_by_inversion(signal, jacobian[:, :, free], matrix), rtol=1e-6)
+
+
+def test_many_voxels_in_coloured_noise_give_what_each_gives(monkeypatch):
+    covariance, theta = NoiseCovariance(coloured_matrix(12, "complex")), random_theta(100, Decay())
+    alone = np.concatenate([Decay().crb(row[None], covariance=covariance) for row in theta])
+    monkeypatch.setattr(_base, "_CHUNK_BYTES", 2**14)
+    np.testing.assert_allclose(Decay().crb(theta, covariance=covariance), alone, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"covariance": np.eye(11)}, ValueError, "covariance is that of 11 points, but the data have 12"),
+        (
+            {"covariance": np.eye(4), "basis": np.eye(12, 5)},
+            ValueError,
+            "covariance must be that of the 12 time points or of the 5 coefficients; got 4 x 4",
+        ),
+        ({"covariance": np.ones((12, 2))}, ValueError, "covariance must be square"),
+        ({"covariance": -np.eye(12)}, ValueError, "covariance must be positive definite"),
+        ({"covariance": "white"}, TypeError, "covariance must hold numbers"),
+    ],
+)
+def test_covariances_that_do_not_fit_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Decay().crb(THETA, **arguments)
+
+
+# --- real data ------------------------------------------------------------------------------------
+
+
+class Magnitude(RealDecay):
+    """The same signal, of data that are real numbers."""
+
+    real_valued = True
+
+
+def test_a_model_of_real_data_has_real_signals(draw_basis):
+    model, theta = Magnitude(), THETA[:, :1]
+    for basis in (None, draw_basis(12, 5)):
+        signal, jacobian = model.signal(theta, basis), model.jacobian(theta, basis)
+        assert signal.dtype == jacobian.dtype == np.float64
+        np.testing.assert_allclose(signal, RealDecay().signal(theta, basis), rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(jacobian, RealDecay().jacobian(theta, basis), rtol=1e-12, atol=1e-12)
+    single = draw_basis(12, 5).astype(np.float32)
+    assert model.signal(theta, single).dtype == np.float64
+
+
+def test_integers_and_single_precision_of_a_model_of_real_data_become_doubles():
+    class Counts(Magnitude):
+        def _signal(self, theta):
+            return np.ones((len(theta), 12), dtype=int)
+
+        def _jacobian(self, theta):
+            return np.ones((len(theta), 12, 1), dtype=np.float32)
+
+    assert Counts().signal([[0.1]]).dtype == Counts().jacobian([[0.1]]).dtype == np.float64
+
+
+@pytest.mark.parametrize("k", [None, 5])
+@pytest.mark.parametrize("coloured", [False, True])
+def test_the_bound_of_real_data_is_that_of_complex_ones(k, coloured, draw_basis):
+    """In real noise: what the imaginary channel would tell is Im M0 alone."""
+    theta, arguments = THETA[:, :1], {"basis": None if k is None else draw_basis(12, k)}
+    if coloured:
+        arguments["covariance"] = coloured_matrix(12, "real")
+    np.testing.assert_allclose(Magnitude().crb(theta, **arguments), RealDecay().crb(theta, **arguments), rtol=1e-9)
+
+
+@pytest.mark.parametrize("basis", [None, np.eye(12, 5)], ids=["signals", "coefficients"])
+def test_a_model_of_real_data_refuses_a_complex_covariance(basis):
+    covariance = coloured_matrix(12, "complex")
+    with pytest.raises(ValueError, match="covariance must be real for a model of real data"):
+        Magnitude().crb([[0.1]], basis=basis, covariance=covariance)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_model_of_real_data_refuses_a_complex_basis(method, draw_basis):
+    """The noise of such coefficients is not circular: x v with v = (a + i b) / sqrt(2) tells x a and x b."""
+    with pytest.raises(ValueError, match="basis must be real for a model of real data"):
+        method(Magnitude(), [[0.1]], draw_basis(12, 5, "complex"))
+
+
+@pytest.mark.parametrize("k", [None, 5])
+@pytest.mark.parametrize(
+    ("method", "part"), [("signal", "_signal"), ("jacobian", "_jacobian"), ("crb", "_signal"), ("crb", "_jacobian")]
+)
+def test_a_model_of_real_data_that_returns_complex_numbers_is_named(method, part, k, draw_basis, monkeypatch):
+    right = getattr(Magnitude, part)
+    monkeypatch.setattr(Magnitude, part, lambda model, theta: right(model, theta) + 0j)
+    if part == "_signal":
+        monkeypatch.setattr(Magnitude, "_jacobian", lambda model, theta: np.ones((len(theta), 12, 1)))
+    with pytest.raises(ValueError, match=rf"Magnitude\.{part} must return real numbers, as the model is real_valued"):
+        METHODS[method](Magnitude(), [[0.1]], None if k is None else draw_basis(12, k))
+
+
+def test_real_valued_may_differ_between_instances():
+    model = RealDecay()
+    model.real_valued = True
+    assert model.signal([[0.1]]).dtype == np.float64
+    assert RealDecay().signal([[0.1]]).dtype == np.complex128

@@ -2,9 +2,12 @@ from functools import cache
 
 import numpy as np
 import pytest
+from numba import njit
 
 from crbestim.signal._generalized_bloch import generalized_bloch_table
+from crbestim.signal._lanes import WIDTH, load, store_row
 from crbestim.signal._saturation import _INTEGRALS, LINESHAPES
+from crbestim.signal._saturation_kernel import generalized_bloch, table_layout
 
 SHORTEST, LONGEST, LARGEST_FLIP = 1.0, 1e3, 3 * np.pi
 FLIPS = np.array([0.05, 0.4, 1.3, np.pi / 2, 2.2, np.pi, 4.4, 6.1, 8.0, LARGEST_FLIP])
@@ -208,3 +211,87 @@ def test_flip_angle_zero_is_a_range(lineshape):
 def test_table_is_made_once():
     table = generalized_bloch_table("gaussian", 1.0, 2.0, 1.0)
     assert table is generalized_bloch_table("gaussian", 1.0, 2.0, 1.0)
+
+
+# --- factor and slope -----------------------------------------------------------------------------
+
+
+def test_slope_is_that_of_the_factor(table):
+    """Five-point differences; the pieces join with their slopes, so a step may cross a knot."""
+    flip_angle, x = scattered(3000, 1.001 * SHORTEST, 0.999 * LONGEST, LARGEST_FLIP)
+    h = 1e-5
+    ends = [table.factor(flip_angle, x * np.exp(i * h)) for i in (-2, -1, 1, 2)]
+    difference = (8 * (ends[2] - ends[1]) - (ends[3] - ends[0])) / (12 * h)
+    a, slope = table.factor_and_slope(flip_angle, x)
+    np.testing.assert_array_equal(a, table.factor(flip_angle, x))
+    np.testing.assert_allclose(slope, difference, rtol=1e-7, atol=1e-7)
+    assert np.abs(slope).max() > 0.1
+
+
+def test_slope_of_a_lorentzian_line_has_a_closed_solution():
+    flip_angle, x = scattered(1000, SHORTEST, LONGEST, LARGEST_FLIP, seed=1)
+    h = 1e-4
+    ends = [
+        np.array([lorentzian_solution(*point) for point in zip(flip_angle, x * np.exp(i * h), strict=True)])
+        for i in (-2, -1, 1, 2)
+    ]
+    difference = (8 * (ends[2] - ends[1]) - (ends[3] - ends[0])) / (12 * h)
+    table = generalized_bloch_table("lorentzian", SHORTEST, LONGEST, LARGEST_FLIP)
+    np.testing.assert_allclose(table.factor_and_slope(flip_angle, x)[1], difference, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("x", [1.7, 9.3, 50.0, 210.0])
+def test_slope_is_that_of_steps_in_time(table, lineshape, x):
+    h = 3e-4
+    ends = [stepped_solution(lineshape, FLIPS, x * np.exp(step)) for step in (-h, h)]
+    slope = table.factor_and_slope(FLIPS, np.full(len(FLIPS), x))[1]
+    np.testing.assert_allclose(slope, (ends[1] - ends[0]) / (2 * h), rtol=0, atol=1e-5)
+
+
+@njit(error_model="numpy")
+def compiled(b1, t2s, pulses, grid, rows, out):
+    log_t2s = np.log(t2s)
+    for group in range(len(b1)):
+        voxel = load(b1, (group,)), load(t2s, (group,)), load(log_t2s, (group,))
+        store_row(out, (group, 0), generalized_bloch(voxel[0], voxel[1], voxel[2], pulses[0], grid, rows))
+
+
+def test_slope_is_that_of_the_compiled_look_up(table):
+    """da/dT2s = -slope / T2s."""
+    flip_angle, x = scattered(100 * WIDTH, SHORTEST, LONGEST, LARGEST_FLIP, seed=2)
+    duration = 1e-3
+    t2s, out = duration / x, np.empty((100, 1, 3, WIDTH))
+    pulses = np.array([[0.0, 1.0, duration, np.log(duration)]])
+    compiled(flip_angle.reshape(-1, WIDTH), t2s.reshape(-1, WIDTH), pulses, *table_layout(table), out)
+    a, slope = table.factor_and_slope(flip_angle, x)
+    np.testing.assert_allclose(a, out[:, 0, 0].ravel(), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(slope, -t2s * out[:, 0, 1].ravel(), rtol=1e-9, atol=1e-11)
+
+
+def test_slopes_at_knots_are_tabulated(table):
+    n_flip, n_x, _ = table.knots.shape
+    flip_angle = np.arange(n_flip)[:, None] / table.inverse_flip_step
+    x = np.exp(table.start + np.arange(n_x) / table.inverse_step)
+    slope = table.factor_and_slope(flip_angle, x)[1]
+    np.testing.assert_allclose(slope, table.knots[..., 2] * table.inverse_step, rtol=0, atol=1e-10)
+
+
+def test_slope_is_even_in_the_flip_angle_and_none_without_a_pulse(table):
+    flip_angle, x = scattered(500, SHORTEST, LONGEST, LARGEST_FLIP)
+    for plus, minus in zip(table.factor_and_slope(flip_angle, x), table.factor_and_slope(-flip_angle, x), strict=True):
+        np.testing.assert_array_equal(plus, minus)
+    np.testing.assert_allclose(table.factor_and_slope(np.zeros(1), x)[1], 0, rtol=0, atol=1e-13)
+
+
+def test_factor_and_slope_broadcast(table):
+    flip_angle, x = np.array([[0.5], [2.0]]), np.array([3.0, 30.0, 300.0])
+    a, slope = table.factor_and_slope(flip_angle, x)
+    assert a.shape == slope.shape == (2, 3)
+    assert (a[1, 2], slope[1, 2]) == table.factor_and_slope(np.array(2.0), np.array(300.0))
+
+
+def test_slope_of_a_single_duration(lineshape):
+    single = generalized_bloch_table(lineshape, 50.0, 50.0, np.pi)
+    wide = generalized_bloch_table(lineshape, SHORTEST, LONGEST, LARGEST_FLIP)
+    slopes = [table.factor_and_slope(np.array(np.pi), np.array(50.0))[1] for table in (single, wide)]
+    np.testing.assert_allclose(*slopes, rtol=0, atol=2e-5)

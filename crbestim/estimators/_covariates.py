@@ -1,0 +1,52 @@
+"""Known parameters of each voxel as further inputs of a network."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from .._validation import FloatArray, check_covariates
+
+
+class Covariates(NamedTuple):
+    """What a training remembers of its covariates.
+
+    Attributes
+    ----------
+    names : list of str or None
+        Columns, if they were a DataFrame.
+    mean, scale : ndarray of shape (c,)
+        By which they are standardised; c = 0 if there are none.
+    """
+
+    names: list[str] | None
+    mean: FloatArray
+    scale: FloatArray
+
+    @classmethod
+    def of(cls, covariates: ArrayLike | pd.DataFrame | None, n: int) -> Covariates:
+        """Take names and scale from those of the n samples of a training."""
+        names = [str(name) for name in covariates.columns] if isinstance(covariates, pd.DataFrame) else None
+        values = np.empty((n, 0)) if covariates is None else check_covariates(covariates, n)
+        spread = values.std(axis=0)
+        return cls(names, values.mean(axis=0), np.where(spread > 0, spread, 1.0))
+
+    def standardised(self, covariates: ArrayLike | pd.DataFrame | None, n: int) -> FloatArray:
+        """Return covariates of n samples as the network takes them, (n, c), in single precision.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are missing, or have other columns than in the training or values that are not finite.
+        """
+        if covariates is None:
+            if len(self.mean):
+                raise ValueError(f"covariates must be given, as they were in fit ({self.names or len(self.mean)}).")
+            return np.empty((n, 0), dtype=np.float32)
+        values = check_covariates(covariates, n, self.names)
+        if values.shape[1] != len(self.mean):
+            raise ValueError(f"covariates must have {len(self.mean)} columns, as in fit; got {values.shape[1]}.")
+        return ((values - self.mean) / self.scale).astype(np.float32)
