@@ -47,7 +47,7 @@ class NoiseCovariance:
     >>> correlated = NoiseCovariance(0.5 ** np.abs(np.subtract.outer(np.arange(4), np.arange(4))))
     >>> noise = correlated.colour(np.random.default_rng(0).standard_normal((100_000, 4)))
     >>> np.cov(noise.T).round(1)[0]
-    array([1. , 0.5, 0.2, 0.1])
+    array([1. , 0.5, 0.3, 0.1])
     """
 
     _matrix: NDArray

@@ -54,7 +54,7 @@ class InversionRecoveryModel(SignalModel):
     >>> import numpy as np
     >>> model = InversionRecoveryModel(np.geomspace(0.05, 5.0, 8), data="real")
     >>> model.signal([[1.0, 0.95]]).round(2)
-    array([[-0.85, -0.77, -0.61, -0.36,  0.03,  0.49,  0.86,  0.99]])
+    array([[-0.85, -0.77, -0.62, -0.36,  0.03,  0.49,  0.85,  0.99]])
     """
 
     inversion_times: tuple[float, ...]

@@ -48,7 +48,7 @@ class MonoExponentialModel(SignalModel):
     >>> import numpy as np
     >>> model = MonoExponentialModel(np.arange(1, 9) * 0.02)
     >>> np.sqrt(model.crb([[0.08]]) / 100**2).round(4)  # s, at an SNR_max of 100
-    array([[0.0013]])
+    array([[0.0016]])
     """
 
     echo_times: tuple[float, ...]

@@ -46,7 +46,7 @@ class MultiEchoGradientEchoModel(SignalModel):
     >>> import numpy as np
     >>> model = MultiEchoGradientEchoModel(np.arange(1, 7) * 2e-3)
     >>> np.sqrt(model.crb([[0.03, 200.0]]) / 100**2).round(3)  # s and rad/s, at an SNR_max of 100
-    array([[0.001, 1.561]])
+    array([[0.001, 1.514]])
     """
 
     echo_times: tuple[float, ...]

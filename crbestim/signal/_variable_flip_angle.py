@@ -54,8 +54,10 @@ class VariableFlipAngleModel(SignalModel):
     --------
     >>> import numpy as np
     >>> model = VariableFlipAngleModel(np.deg2rad([2, 5, 10, 15, 20]), repetition_time=5e-3)
-    >>> [np.sqrt(model.crb([[1.0, 1.0]], known=known) / 500**2).item().__round__(2) for known in ((), ("B1",))]  # s
-    [14.49, 0.06]
+    >>> np.sqrt(model.crb([[1.0, 1.0]]) / 500**2).round(2)  # s, at an SNR_max of 500
+    array([[13.15]])
+    >>> np.sqrt(model.crb([[1.0, 1.0]], known="B1") / 500**2).round(2)
+    array([[0.09]])
     """
 
     flip_angles: tuple[float, ...]
