@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -112,11 +112,15 @@ def check_targets(y: ArrayLike, n_samples: int | None = None, name: str = "y") -
 
 def check_same_columns(y: object, crb: object) -> None:
     """Raise ValueError if y and crb are DataFrames with other columns or rows."""
-    if isinstance(y, pd.DataFrame) and isinstance(crb, pd.DataFrame):
-        if list(crb.columns) != list(y.columns):
-            raise ValueError(f"crb must have the columns of y, {list(y.columns)}; got {list(crb.columns)}.")
-        if not crb.index.equals(y.index):
-            raise ValueError("crb must have the row index of y.")
+    if isinstance(y, pd.DataFrame) and isinstance(crb, pd.DataFrame) and list(crb.columns) != list(y.columns):
+        raise ValueError(f"crb must have the columns of y, {list(y.columns)}; got {list(crb.columns)}.")
+    check_same_rows(y, crb, "crb")
+
+
+def check_same_rows(y: object, other: object, name: str) -> None:
+    """Raise ValueError if y and what belongs to it are DataFrames with other rows."""
+    if isinstance(y, pd.DataFrame) and isinstance(other, pd.DataFrame) and not other.index.equals(y.index):
+        raise ValueError(f"{name} must have the row index of y.")
 
 
 def check_crb(crb: ArrayLike, shape: tuple[int, ...], name: str = "crb") -> FloatArray:
@@ -147,9 +151,14 @@ def check_crb(crb: ArrayLike, shape: tuple[int, ...], name: str = "crb") -> Floa
 
 
 def check_covariates(
-    covariates: ArrayLike | pd.DataFrame, n_samples: int, names: Sequence[str] | None = None
+    covariates: ArrayLike | pd.DataFrame,
+    n_samples: int,
+    names: Sequence[str] | None = None,
+    present: NDArray[np.bool_] | None = None,
 ) -> FloatArray:
     """Return covariates as finite float64 of shape (n, c), the columns of a DataFrame in the order of the names.
+
+    Where samples are not present, as in a masked background, they are not looked at.
 
     Raises
     ------
@@ -162,7 +171,10 @@ def check_covariates(
         columns = [str(column) for column in covariates.columns]
         if sorted(columns) != sorted(names):
             raise ValueError(f"covariates must have the columns {list(names)} in any order; got {columns}.")
-        covariates = covariates[list(names)]
+        covariates = covariates.iloc[:, [columns.index(name) for name in names]]
+    if present is not None and np.shape(covariates)[:1] == present.shape:
+        covariates = numeric_array(covariates, "covariates").copy()
+        covariates[~present] = 0
     values = check_targets(covariates, n_samples, "covariates")
     if names is not None and values.shape[1] != len(names):
         raise ValueError(f"covariates must have one column for each of {list(names)}; got {values.shape[1]}.")
@@ -202,6 +214,13 @@ def check_names(names: str | Sequence[str], allowed: Sequence[str], name: str) -
     if len(set(chosen)) != len(chosen):
         raise ValueError(f"{name} contains a name twice: {list(chosen)}.")
     return chosen
+
+
+def check_not_above(not_above: Mapping[str, str]) -> None:
+    """Raise ValueError for a parameter that is both a lower and an upper one."""
+    both = [name for name in not_above if name in not_above.values()]
+    if both:
+        raise ValueError(f"not_above must not make a chain: {both} never exceed another parameter and bound one, too.")
 
 
 def check_positive(value: float, name: str) -> float:

@@ -126,8 +126,8 @@ CASES = {
         MonoExponentialModel(np.arange(1, 13) * 0.02, data="magnitude"), {"T2": (0.05, 0.15)}
     ),
     "inversion recovery": Case(InversionRecoveryModel(RECOVERY), RELAXATION),
-    "inversion recovery, real": Case(InversionRecoveryModel(RECOVERY, "real", repetition_time=5.0), RELAXATION),
-    "inversion recovery, magnitude": Case(InversionRecoveryModel(RECOVERY, "magnitude"), RELAXATION),
+    "inversion recovery, real": Case(InversionRecoveryModel(RECOVERY, repetition_time=5.0, data="real"), RELAXATION),
+    "inversion recovery, magnitude": Case(InversionRecoveryModel(RECOVERY, data="magnitude"), RELAXATION),
     "multi-echo gradient echo": Case(
         MultiEchoGradientEchoModel(np.arange(1, 9) * 3e-3), {"T2star": (0.02, 0.06), "B0": (-400.0, 400.0)}
     ),

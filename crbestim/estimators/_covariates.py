@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from .._validation import FloatArray, check_covariates
+from ._standardisation import mean_and_scale
 
 
 class Covariates(NamedTuple):
@@ -31,11 +32,14 @@ class Covariates(NamedTuple):
         """Take names and scale from those of the n samples of a training."""
         names = [str(name) for name in covariates.columns] if isinstance(covariates, pd.DataFrame) else None
         values = np.empty((n, 0)) if covariates is None else check_covariates(covariates, n)
-        spread = values.std(axis=0)
-        return cls(names, values.mean(axis=0), np.where(spread > 0, spread, 1.0))
+        return cls(names, *mean_and_scale(values))
 
-    def standardised(self, covariates: ArrayLike | pd.DataFrame | None, n: int) -> FloatArray:
+    def standardised(
+        self, covariates: ArrayLike | pd.DataFrame | None, n: int, present: NDArray[np.bool_] | None = None
+    ) -> FloatArray:
         """Return covariates of n samples as the network takes them, (n, c), in single precision.
+
+        Those of samples that are not present are not looked at.
 
         Raises
         ------
@@ -46,7 +50,9 @@ class Covariates(NamedTuple):
             if len(self.mean):
                 raise ValueError(f"covariates must be given, as they were in fit ({self.names or len(self.mean)}).")
             return np.empty((n, 0), dtype=np.float32)
-        values = check_covariates(covariates, n, self.names)
+        if not len(self.mean):
+            raise ValueError("covariates were given, but fit got none.")
+        values = check_covariates(covariates, n, self.names, present)
         if values.shape[1] != len(self.mean):
             raise ValueError(f"covariates must have {len(self.mean)} columns, as in fit; got {values.shape[1]}.")
         return ((values - self.mean) / self.scale).astype(np.float32)

@@ -25,6 +25,7 @@ from .._validation import (
     check_crb,
     check_positive,
     check_same_columns,
+    check_same_rows,
     check_targets,
     is_complex,
 )
@@ -34,6 +35,7 @@ from ._batches import FingerprintBatches
 from ._callbacks import EarlyStop, NonFiniteLossError, ProgressBar, Safeguard, TrainingCheckpoint, digest_of
 from ._covariates import Covariates
 from ._recipes import RECIPES, Recipe
+from ._standardisation import mean_and_scale
 
 _LOSSES = ("crb", "mse")
 _PREDICTION_ROWS = 65536
@@ -113,6 +115,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
     __metadata_request__fit = {"crb": True, "covariates": True}  # noqa: RUF012 - read by scikit-learn
     __metadata_request__predict = {"covariates": True}  # noqa: RUF012
     n_features_in_: int
+    _covariates: Covariates
 
     def __init__(
         self,
@@ -187,17 +190,16 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         recipe = self._checked_recipe()
         target_names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
         X, theta, bound = self._checked_data(X, y, crb)
-        self.target_names_ = target_names
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        check_same_rows(y, covariates, "covariates")
         previous = getattr(self, "net_", None) if self.warm_start else None
+        known = Covariates.of(covariates, len(X)) if previous is None else self._covariates
+        extra = known.standardised(covariates, len(X))
+        self.target_names_ = target_names
+        self._covariates, self.covariate_names_, self.n_covariates_ = known, known.names, len(known.mean)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         if previous is None:
-            self.target_mean_ = theta.mean(axis=0)
-            scale = theta.std(axis=0)
-            self.target_scale_ = np.where(scale > 0, scale, 1.0)
-            self._covariates = Covariates.of(covariates, len(X))
-            self.covariate_names_, self.n_covariates_ = self._covariates.names, len(self._covariates.mean)
+            self.target_mean_, self.target_scale_ = mean_and_scale(theta)
         X = X.astype(np.float32)
-        extra = self._covariates.standardised(covariates, len(X))
         theta = ((theta - self.target_mean_) / self.target_scale_).astype(np.float32)
         bound = bound / self.target_scale_**2
 
@@ -232,7 +234,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         X : array_like of shape (n, 2k)
             Stacked coefficients [Re | Im], with any amplitude and phase.
         covariates : array_like or DataFrame of shape (n, c)
-            As in `fit`, if it was given any.
+            As in `fit`, if it was given any. They may be NaN for rows of zeros.
 
         Returns
         -------
@@ -247,7 +249,8 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         _refuse_complex(X)
         values: NDArray = np.require(validate_data(self, X, reset=False, dtype=np.float32), requirements="W")
-        extra = self._covariates.standardised(covariates, len(values))
+        present = np.asarray(values.any(axis=1))
+        extra = self._covariates.standardised(covariates, len(values), present)
         module, device = self.net_.module_.eval(), self.net_.device
         with torch.no_grad():
             parts = [
@@ -260,7 +263,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
                 for start in range(0, len(values), _PREDICTION_ROWS)
             ]
         estimate = torch.cat(parts).cpu().numpy().astype(np.float64) * self.target_scale_ + self.target_mean_
-        estimate[~values.any(axis=1)] = np.nan
+        estimate[~present] = np.nan
         return estimate[:, 0] if self._single_target else estimate
 
     @property

@@ -85,7 +85,8 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
     variables separate, SIAM J. Numer. Anal. 10, 1973.
     """
 
-    __metadata_request__predict = {"covariates": True}  # noqa: RUF012 - read by scikit-learn
+    __metadata_request__fit = {"covariates": True}  # noqa: RUF012 - read by scikit-learn
+    __metadata_request__predict = {"covariates": True}  # noqa: RUF012
 
     def __init__(
         self,
@@ -183,7 +184,8 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
             Signals; or, if a basis is given, signals, complex coefficients or stacked coefficients. For a model of
             real data, signals and coefficients, (n, k), may be real.
         covariates : array_like or DataFrame of shape (n, len(known))
-            Values of the known parameters in SI units; an array's columns in the order of `known`.
+            Values of the known parameters in SI units; an array's columns in the order of `known`. They are not looked
+            at for rows of zeros.
 
         Returns
         -------
@@ -199,8 +201,9 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         data = self._signals(X, reset=False)
         if self._noise is not None:
             data = self._noise.whiten(data)
-        known = self._checked_covariates(covariates, len(data))
-        present = np.flatnonzero(data.any(axis=1))
+        is_present = np.asarray(data.any(axis=1))
+        known = self._checked_covariates(covariates, is_present)
+        present = np.flatnonzero(is_present)
         starts = self._best_starts(data[present], known[present])
         jobs = (
             delayed(fit_voxel)(self.model, self._operator, self._scaling.holding(values), row, start)
@@ -232,16 +235,18 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
             )
         return n_columns in (self.model.n_timepoints, k)
 
-    def _checked_covariates(self, covariates: ArrayLike | pd.DataFrame | None, n: int) -> FloatArray:
-        """Values of the known parameters, (n, len(known)), within their physical ranges."""
+    def _checked_covariates(
+        self, covariates: ArrayLike | pd.DataFrame | None, present: NDArray[np.bool_]
+    ) -> FloatArray:
+        """Values of the known parameters, (n, len(known)), physical where there is a signal."""
         if covariates is None and not self._known:
-            return np.empty((n, 0))
+            return np.empty((len(present), 0))
         if covariates is None:
             raise ValueError(f"covariates must be given: the values of the known parameters {list(self._known)}.")
         if not self._known:
             raise ValueError("covariates were given, but no parameter is known; name them in `known`.")
-        values = check_covariates(covariates, n, self._known)
-        self.model._check_ranges(values, self._known, "covariates")
+        values = check_covariates(covariates, len(present), self._known, present)
+        self.model._check_ranges(values, self._known, "covariates", present)
         return values
 
     def _signals(self, X: ArrayLike, reset: bool) -> NDArray:

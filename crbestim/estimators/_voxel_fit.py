@@ -9,26 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from .._validation import FloatArray
+from .._validation import FloatArray, check_not_above
 from ..datasets import Prior
 from ..signal import SignalModel
 
 _MAX_EVALUATIONS = 200
 _TOLERANCE = 1e-10
-_LEAST_RANGE = 1e-6  # of a parameter whose lower bound is a known value, relative to it
+_LEAST_RANGE = 1e-6  # of a parameter that a known one bounds, relative to it
 
 
 class ParameterScaling(NamedTuple):
     """Map between the model's parameters and the fit's, which run from 0 to 1 within the bounds.
 
-    Parameters that never exceed another one are replaced by the ratio of the two, from 0 to 1 itself. Known parameters
-    keep the values of a voxel, and those that another one must not fall below raise its lower bound.
+    A parameter that never exceeds another one is replaced by the ratio of the two, from 0 to 1 itself, if both are
+    fitted. Known parameters keep the values of a voxel; they bound what must not exceed them or fall below them.
     """
 
     low: FloatArray
     high: FloatArray
     ratios: tuple[tuple[int, int], ...]
     floors: tuple[tuple[int, int], ...]
+    ceilings: tuple[tuple[int, int], ...]
     free: NDArray[np.intp]
     known: NDArray[np.intp]
     values: FloatArray
@@ -44,21 +45,30 @@ class ParameterScaling(NamedTuple):
                 low[i], high[i] = max(low[i], parameter.bounds[0]), min(high[i], parameter.bounds[1])
             if not np.isfinite([low[i], high[i]]).all() and i not in fixed:
                 raise ValueError(f"prior must bound {names[i]}, as the model does not; got ({low[i]}, {high[i]}).")
+        check_not_above(model.not_above)
         pairs = [(names.index(lower), names.index(upper)) for lower, upper in model.not_above.items()]
-        ratios = tuple((lower, upper) for lower, upper in pairs if lower not in fixed)
+        ratios = tuple((lower, upper) for lower, upper in pairs if lower not in fixed and upper not in fixed)
         floors = tuple((lower, upper) for lower, upper in pairs if lower in fixed and upper not in fixed)
+        ceilings = tuple((lower, upper) for lower, upper in pairs if lower not in fixed and upper in fixed)
         for lower, upper in ratios:
-            low[lower], high[lower] = low[lower] / high[upper], min(1.0, high[lower] / low[upper])
+            largest = high[lower] / low[upper] if low[upper] > 0 else 1.0
+            low[lower], high[lower] = low[lower] / high[upper], min(1.0, largest)
         free = np.setdiff1d(np.arange(len(names)), fixed)
-        return cls(low, high, ratios, floors, free, np.array(fixed, dtype=np.intp), np.full(len(names), np.nan))
+        for i in free:
+            if not low[i] < high[i]:
+                raise ValueError(f"prior must leave {names[i]} a range; if it has one value, name it in known.")
+        return cls(low, high, ratios, floors, ceilings, free, np.array(fixed, np.intp), np.full(len(names), np.nan))
 
     def holding(self, known: FloatArray) -> ParameterScaling:
         """Return the map of a voxel with these values of the known parameters."""
         values, low, high = self.values.copy(), self.low.copy(), self.high.copy()
         values[self.known] = known
         for lower, upper in self.floors:
-            low[upper] = max(low[upper], values[lower])
-            high[upper] = max(high[upper], low[upper] * (1 + _LEAST_RANGE))
+            high[upper] = max(high[upper], values[lower])
+            low[upper] = min(max(low[upper], values[lower]), high[upper] * (1 - _LEAST_RANGE))
+        for lower, upper in self.ceilings:
+            high[lower] = min(high[lower], values[upper])
+            low[lower] = min(low[lower], high[lower] * (1 - _LEAST_RANGE))
         return self._replace(values=values, low=low, high=high)
 
     def to_unit(self, theta: FloatArray) -> FloatArray:
@@ -74,6 +84,8 @@ class ParameterScaling(NamedTuple):
         theta[self.free] = np.clip(low + unit * (high - low), low, high)
         for lower, upper in self.ratios:
             theta[lower] *= theta[upper]
+        for lower, upper in self.floors:
+            theta[upper] = max(theta[upper], theta[lower])
         return theta
 
     def pull_back(self, jacobian: NDArray, theta: FloatArray) -> NDArray:

@@ -271,14 +271,6 @@ class SignalModel(ABC):
             check_matrix(theta, "theta", n_columns=len(names), column_names=names), dtype=np.float64
         )
         self._check_ranges(values, names, "theta")
-        for lower, upper in self.not_above.items():
-            low, high = values[:, self._columns((lower, upper))].T
-            if (low > high).any():
-                row = int(np.argmax(low > high))
-                raise ValueError(
-                    f"theta: {lower} must not exceed {upper}; got {lower} = {low[row]:g}, {upper} = {high[row]:g} "
-                    f"in row {row}."
-                )
         return values
 
     def target_values(self, theta: ArrayLike | pd.DataFrame, targets: str | Sequence[str] | None = None) -> FloatArray:
@@ -324,11 +316,18 @@ class SignalModel(ABC):
             raise ValueError("basis must be real for a model of real data; it is complex.")
         return checked
 
-    def _check_ranges(self, values: FloatArray, names: Sequence[str], argument: str) -> None:
-        """Raise ValueError if values of some parameters, (n, len(names)), are not physical."""
+    def _check_ranges(
+        self,
+        values: FloatArray,
+        names: Sequence[str],
+        argument: str,
+        present: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Raise ValueError if parameters, (n, len(names)), are not physical in a row that is present."""
+        ignored = np.zeros(len(values), dtype=bool) if present is None else ~present
         for column, name in zip(values.T, names, strict=True):
             parameter = self.parameters[self.parameter_names.index(name)]
-            inside = parameter.contains(column)
+            inside = parameter.contains(column) | ignored
             if not inside.all():
                 row = int(np.argmin(inside))
                 unit = "" if parameter.unit == "1" else f" {parameter.unit}"
@@ -336,6 +335,16 @@ class SignalModel(ABC):
                     f"{argument}: {name} must lie in {parameter.interval}{unit}; got {column[row]:g} in row {row}. "
                     "All quantities are in SI units."
                 )
+        for lower, upper in self.not_above.items():
+            if lower in names and upper in names:
+                low, high = (values[:, list(names).index(name)] for name in (lower, upper))
+                above = (low > high) & ~ignored
+                if above.any():
+                    row = int(np.argmax(above))
+                    raise ValueError(
+                        f"{argument}: {lower} must not exceed {upper}; got {lower} = {low[row]:g}, "
+                        f"{upper} = {high[row]:g} in row {row}."
+                    )
 
     def _columns(self, names: Sequence[str]) -> list[int]:
         return [self.parameter_names.index(name) for name in names]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._validation import FloatArray, check_names
+from .._validation import FloatArray, check_names, check_not_above
 from ._base import Parameter, SignalModel
 
 _DTYPES = (torch.float64, torch.complex128)
@@ -34,7 +34,7 @@ class FunctionModel(SignalModel):
     default_targets : sequence of str, default=()
         Parameters that are estimated unless others are asked for; all of them if empty.
     not_above : dict of str to str, optional
-        Parameters that never exceed another one, such as ``{"T2": "T1"}``.
+        Parameters that never exceed another one, such as ``{"T2": "T1"}``. No parameter can be on both sides.
 
     Raises
     ------
@@ -82,7 +82,8 @@ class FunctionModel(SignalModel):
         if not names or len(set(names)) < len(names):
             raise ValueError(f"parameters must have at least one entry and different names; got {names}.")
         not_above = dict(self.not_above)
-        check_names([*not_above, *not_above.values()], tuple(names), "not_above")
+        check_names(list(dict.fromkeys([*not_above, *not_above.values()])), tuple(names), "not_above")
+        check_not_above(not_above)
         object.__setattr__(self, "parameters", parameters)
         object.__setattr__(self, "default_targets", check_names(self.default_targets, tuple(names), "default_targets"))
         object.__setattr__(self, "not_above", not_above)

@@ -27,12 +27,12 @@ class InversionRecoveryModel(SignalModel):
     ----------
     inversion_times : sequence of float of length T
         In s.
-    data : {"complex", "real", "magnitude"}, default="complex"
-        Complex data; real ones with the sign of the signal (phase-sensitive inversion recovery); or magnitudes
-        :math:`|s_t|`. Of the latter two, M0 is positive and the noise real and Gaussian.
     repetition_time : float, optional
         TR in s, from inversion to inversion, not below the longest inversion time; by default it is so long that all
         recovers.
+    data : {"complex", "real", "magnitude"}, default="complex"
+        Complex data; real ones with the sign of the signal (phase-sensitive inversion recovery); or magnitudes
+        :math:`|s_t|`. Of the latter two, M0 is positive and the noise real and Gaussian.
 
     Attributes
     ----------
@@ -58,8 +58,8 @@ class InversionRecoveryModel(SignalModel):
     """
 
     inversion_times: tuple[float, ...]
-    data: _Data = "complex"
     repetition_time: float | None = None
+    data: _Data = "complex"
 
     parameters = (
         Parameter("T1", "T_1", "s", (0.0, 30.0), closed="right"),

@@ -14,7 +14,7 @@ from ._base import Parameter, SignalModel
 from ._generalized_bloch import GeneralizedBlochTable, generalized_bloch_table
 from ._protocol import protocol_values
 from ._saturation import LINESHAPES, Lineshape, SaturationTable, saturation_table
-from ._two_pool_model import Saturation, TwoPoolModel, away_from_no_transfer
+from ._two_pool_model import LEAST_RX, Saturation, TwoPoolModel, away_from_no_transfer
 
 _Data = Literal["complex", "real"]
 
@@ -65,6 +65,10 @@ class InversionRecoveryMTModel(SignalModel):
     -----
     The pulse acts at its middle; relaxation and exchange go on as if it had no length. All recovers before the next
     inversion. Where a parameter vanishes from the signal (m0s = 0, Rx = 0), the bound is the limit.
+
+    As exchange stops, its effect becomes that of a change of R1, and one or two pulse durations no longer tell them
+    apart (two do if T2s is known, one if R1 is known, too). The bounds of m0s, R1, Rx and T2s are then inf below
+    Rx = 0.01 /s.
 
     References
     ----------
@@ -150,7 +154,12 @@ class InversionRecoveryMTModel(SignalModel):
         return m0f * bracket, np.stack([by_m0s, by_R1, by_Rx, by_T2s, by_efficiency], axis=2)
 
     def _regular_point(self, theta: FloatArray, known: Sequence[str] = ()) -> tuple[FloatArray, FloatArray]:
-        return away_from_no_transfer(self.parameter_names, theta, theta.copy(), np.ones_like(theta), known)
+        where, factor = theta.copy(), np.ones_like(theta)
+        # To first order in Rx, exchange adds t exp(-R1 t), as R1 does, with an amplitude for each pulse duration.
+        unknown = 1 + sum(name not in known for name in ("T2s", "R1"))
+        if "Rx" not in known and len(set(self.pulse_durations)) < unknown:
+            factor[theta[:, 2] < LEAST_RX, :4] = np.inf
+        return away_from_no_transfer(self.parameter_names, theta, where, factor, known)
 
     @property
     def _table(self) -> SaturationTable | GeneralizedBlochTable:

@@ -11,7 +11,7 @@ from .._validation import FloatArray
 from ._base import Parameter, SignalModel
 from ._protocol import protocol_values
 
-_SAME_SPACING = 1e-6  # relative
+_SAME_SPACING = 1e-6  # in units of the longest echo time, as single precision rounds
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,12 @@ class MultiEchoGradientEchoModel(SignalModel):
         return np.stack([by_exponent / theta[:, :1] ** 2, 1j * by_exponent], axis=2)
 
     def _target_values(self, theta: FloatArray) -> FloatArray:
-        spacing = np.diff(self.echo_times)
-        if not len(spacing) or not np.allclose(spacing, spacing[0], rtol=_SAME_SPACING, atol=0) or not spacing[0]:
+        spacings = np.diff(self.echo_times)
+        spacing = abs(spacings.mean()) if len(spacings) else 0.0
+        tolerance = _SAME_SPACING * max(self.echo_times)
+        if spacing <= tolerance or not np.allclose(np.abs(spacings), spacing, rtol=0, atol=tolerance):
             return theta
-        limit = np.pi / abs(spacing[0])
+        limit = np.pi / spacing
         folded = theta.copy()
         folded[:, 1] = (theta[:, 1] + limit) % (2 * limit) - limit
         return folded

@@ -19,7 +19,7 @@ Saturation = Literal["graham", "generalized-bloch"]
 
 # Where a parameter vanishes from the signal, the bound is the limit; it is evaluated this far off.
 _LEAST_M0S = 1e-4
-_LEAST_RX = 1e-2  # 1/s
+LEAST_RX = 1e-2  # 1/s
 
 _SHORTEST_PULSE = 1e-5  # s, that the saturation table holds at least
 
@@ -95,7 +95,7 @@ def away_from_no_transfer(
     m0s, rx = names.index("m0s"), names.index("Rx")
     semi_solid = [column for column, name in enumerate(names) if name in ("T2s", "T1s")]
     where[:, m0s] = np.maximum(theta[:, m0s], _LEAST_M0S)
-    where[:, rx] = np.maximum(theta[:, rx], _LEAST_RX)
+    where[:, rx] = np.maximum(theta[:, rx], LEAST_RX)
     with np.errstate(divide="ignore", over="ignore"):
         by_m0s, by_rx = ((where[:, column] / theta[:, column]) ** 2 for column in (m0s, rx))
         factor[:, [rx, *semi_solid]] *= by_m0s[:, None]

@@ -42,7 +42,7 @@ def test_without_a_repetition_time_all_recovers():
 
 
 def test_kinds_of_data_differ_in_phase_and_sign_only():
-    by_kind = {kind: InversionRecoveryModel(TIMES, kind, 4.0) for kind in ("complex", "real", "magnitude")}
+    by_kind = {kind: InversionRecoveryModel(TIMES, 4.0, kind) for kind in ("complex", "real", "magnitude")}
     signal = {kind: model.signal(THETA) for kind, model in by_kind.items()}
     assert [values.dtype.kind for values in signal.values()] == ["c", "f", "f"]
     assert [model.real_valued for model in by_kind.values()] == [False, True, True]
@@ -56,7 +56,7 @@ def test_kinds_of_data_differ_in_phase_and_sign_only():
 
 def test_a_signal_of_exactly_zero_is_no_problem():
     """|s| has no derivative there; either sign is right."""
-    model = InversionRecoveryModel([0.2, np.log(2.0), 3.0], "magnitude")
+    model = InversionRecoveryModel([0.2, np.log(2.0), 3.0], data="magnitude")
     theta = np.array([[1.0, 1.0]])
     assert abs(model.signal(theta)[0, 1]) < 1e-15
     assert abs(model.jacobian(theta)[0, 1, 0]) == pytest.approx(np.log(2.0))
@@ -67,7 +67,7 @@ def test_a_signal_of_exactly_zero_is_no_problem():
 @pytest.mark.parametrize("repetition_time", [None, 2.5, 4.0])
 def test_bound_of_t1_is_that_of_offset_amplitude_and_decay(data, repetition_time):
     """M0 and the efficiency are as good as the A and B of A + B exp(-t/T1), whatever TR is."""
-    model = InversionRecoveryModel(TIMES, data, repetition_time)
+    model = InversionRecoveryModel(TIMES, repetition_time, data)
     bound = model.crb(THETA, "T1")[:, 0]
     for (t1, efficiency), value in zip(THETA, bound, strict=True):
         decay = np.exp(-np.array(TIMES) / t1)
@@ -95,7 +95,7 @@ def test_bound_of_t1_with_a_known_inversion_in_closed_form(repetition_time):
 
 def test_derivatives_where_the_whole_repetition_is_an_inversion_time():
     """TI = TR: nothing has recovered before the next inversion, and the inversion has nothing to invert."""
-    model = InversionRecoveryModel([0.3, 1.0], "real", repetition_time=1.0)
+    model = InversionRecoveryModel([0.3, 1.0], data="real", repetition_time=1.0)
     np.testing.assert_allclose(model.signal(THETA)[:, 1], 1 - np.exp(-1 / THETA[:, 0]), rtol=1e-14)
     np.testing.assert_allclose(model.jacobian(THETA)[:, 1, 1], 0, atol=1e-16)
 
@@ -114,7 +114,7 @@ def test_two_times_tell_t1_if_the_inversion_is_known():
 @pytest.mark.parametrize("kind", [list, tuple, np.array, pd.Series])
 def test_any_sequence_makes_the_same_model(kind):
     model = InversionRecoveryModel(kind(TIMES), repetition_time=np.float32(4))
-    same = InversionRecoveryModel(TIMES, "complex", 4)
+    same = InversionRecoveryModel(TIMES, 4, "complex")
     assert model == same
     assert hash(model) == hash(same)
     assert model.inversion_times == TIMES
@@ -124,8 +124,8 @@ def test_any_sequence_makes_the_same_model(kind):
 def test_models_differ_by_each_setting():
     different = [
         InversionRecoveryModel(TIMES),
-        InversionRecoveryModel(TIMES, "real"),
-        InversionRecoveryModel(TIMES, "magnitude"),
+        InversionRecoveryModel(TIMES, data="real"),
+        InversionRecoveryModel(TIMES, data="magnitude"),
         InversionRecoveryModel(TIMES, repetition_time=3.0),
         InversionRecoveryModel(TIMES[::-1]),
     ]
@@ -133,7 +133,7 @@ def test_models_differ_by_each_setting():
 
 
 def test_is_a_constant():
-    model = InversionRecoveryModel(TIMES, "magnitude", 5.0)
+    model = InversionRecoveryModel(TIMES, 5.0, "magnitude")
     assert clone(model) is model
     for other in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
         assert other == model
