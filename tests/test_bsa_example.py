@@ -1,26 +1,12 @@
 """The example of measured data, on a file of its own."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
+from scripts import run_fast
 
 from crbestim import InversionRecoveryMTModel
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "plot_02_bsa_inversion_recovery.py"
-
-
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, SCRIPT, "--fast", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "MPLBACKEND": "Agg"},
-    )
+SCRIPT = "plot_02_bsa_inversion_recovery.py"
 
 
 def test_the_model_that_made_the_data_is_told_from_the_other(tmp_path):
@@ -35,7 +21,7 @@ def test_the_model_that_made_the_data_is_told_from_the_other(tmp_path):
     }  # fmt: skip
     path, output = tmp_path / "data.csv", tmp_path / "results"
     pd.DataFrame(columns).to_csv(path, index=False)
-    done = run("--data", path, "--output", output)
+    done = run_fast(SCRIPT, "--data", path, "--output", output)
     assert done.returncode == 0, done.stderr
     assert "SIMULATED" not in done.stdout
     fit = pd.read_csv(output / "bsa_fit.csv", index_col=0)
@@ -50,6 +36,6 @@ def test_the_model_that_made_the_data_is_told_from_the_other(tmp_path):
 
 
 def test_a_file_that_is_missing_ends_with_a_clear_message(tmp_path):
-    done = run("--data", tmp_path / "nothing.csv")
+    done = run_fast(SCRIPT, "--data", tmp_path / "nothing.csv")
     assert done.returncode != 0
     assert "path must be a CSV file; there is no file" in done.stderr

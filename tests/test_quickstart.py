@@ -1,30 +1,16 @@
 """The quickstart on a user's own sequence, as the README tells."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pandas as pd
+from scripts import run_fast
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "plot_01_quickstart.py"
-
-
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, SCRIPT, "--fast", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "MPLBACKEND": "Agg"},
-    )
+SCRIPT = "plot_01_quickstart.py"
 
 
 def test_own_sequence(short_sequence, tmp_path):
     path, output = tmp_path / "pattern.csv", tmp_path / "results"
     columns = {"flip_angle": short_sequence.flip_angle, "pulse_duration": short_sequence.pulse_duration}
     pd.DataFrame(columns).to_csv(path, index=False)
-    done = run("--sequence", path, "--inversion-duration", "4e-4", "--output", output)
+    done = run_fast(SCRIPT, "--sequence", path, "--inversion-duration", "4e-4", "--output", output)
     assert done.returncode == 0, done.stderr
     for method in ("CRB network", "MSE network", "NLLS"):
         assert method in done.stdout
@@ -43,6 +29,6 @@ def test_own_sequence(short_sequence, tmp_path):
 def test_a_file_without_the_columns_ends_with_a_clear_message(tmp_path):
     path = tmp_path / "pattern.csv"
     path.write_text("angle,duration\n1,2\n")
-    done = run("--sequence", path)
+    done = run_fast(SCRIPT, "--sequence", path)
     assert done.returncode != 0
     assert "must have the columns flip_angle (rad) and pulse_duration (s)" in done.stderr

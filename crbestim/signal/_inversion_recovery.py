@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import FloatArray, check_option, check_positive
-from ._base import Parameter, SignalModel
-from ._protocol import protocol_values
-
-_Data = Literal["complex", "real", "magnitude"]
+from .._validation import FloatArray, check_positive
+from ._base import Parameter
+from ._protocol import ProtocolModel, magnitude, protocol_values
 
 
 @dataclass(frozen=True)
-class InversionRecoveryModel(SignalModel):
+class InversionRecoveryModel(ProtocolModel):
     r"""Inversion recovery with an imperfect inversion and a readout that leaves no longitudinal magnetisation.
 
     .. math:: s_t = 1 - (1 + \eta)\, e^{-T_{I,t}/T_1} + \eta\, e^{-T_R/T_1}
@@ -59,7 +57,7 @@ class InversionRecoveryModel(SignalModel):
 
     inversion_times: tuple[float, ...]
     repetition_time: float | None = None
-    data: _Data = "complex"
+    data: Literal["complex", "real", "magnitude"] = "complex"
 
     parameters = (
         Parameter("T1", "T_1", "s", (0.0, 30.0), closed="right"),
@@ -69,8 +67,7 @@ class InversionRecoveryModel(SignalModel):
     def __post_init__(self) -> None:
         times = protocol_values(self.inversion_times, "inversion_times", unit="s")
         object.__setattr__(self, "inversion_times", times)
-        check_option("data", self.data, get_args(_Data))
-        object.__setattr__(self, "real_valued", self.data != "complex")
+        self._check_data("complex", "real", "magnitude")
         if self.repetition_time is not None:
             object.__setattr__(self, "repetition_time", check_positive(self.repetition_time, "repetition_time"))
             if self.repetition_time < max(times):
@@ -84,12 +81,6 @@ class InversionRecoveryModel(SignalModel):
         """Number of inversion times T."""
         return len(self.inversion_times)
 
-    def _signal(self, theta: FloatArray) -> NDArray:
-        return self._signal_and_jacobian(theta)[0]
-
-    def _jacobian(self, theta: FloatArray) -> NDArray:
-        return self._signal_and_jacobian(theta)[1]
-
     def _signal_and_jacobian(self, theta: FloatArray) -> tuple[NDArray, NDArray]:
         T1, efficiency = theta[:, :1], theta[:, 1:]
         decay, by_T1 = _decay(np.array(self.inversion_times), T1)
@@ -98,10 +89,7 @@ class InversionRecoveryModel(SignalModel):
             rest, rest_by_T1 = _decay(np.array([self.repetition_time]), T1)
             signal, slope, by_efficiency = signal + efficiency * rest, slope + efficiency * rest_by_T1, rest - decay
         jacobian = np.stack([slope, by_efficiency], axis=2)
-        if self.data == "magnitude":
-            sign = np.where(signal < 0, -1.0, 1.0)
-            return sign * signal, sign[:, :, None] * jacobian
-        return signal, jacobian
+        return magnitude(signal, jacobian) if self.data == "magnitude" else (signal, jacobian)
 
 
 def _decay(times: FloatArray, T1: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -10,17 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import FloatArray, check_option, check_positive
-from ._base import Parameter, SignalModel
+from ._base import Parameter
 from ._generalized_bloch import GeneralizedBlochTable, generalized_bloch_table
-from ._protocol import protocol_values
+from ._protocol import ProtocolModel, protocol_values
 from ._saturation import LINESHAPES, Lineshape, SaturationTable, saturation_table
 from ._two_pool_model import LEAST_RX, Saturation, TwoPoolModel, away_from_no_transfer
 
-_Data = Literal["complex", "real"]
-
 
 @dataclass(frozen=True)
-class InversionRecoveryMTModel(SignalModel):
+class InversionRecoveryMTModel(ProtocolModel):
     r"""Free and semi-solid pool that relax and exchange after an inversion pulse.
 
     A rectangular pulse of flip angle :math:`\pi` and duration :math:`\tau` acts on both pools in equilibrium,
@@ -91,7 +89,7 @@ class InversionRecoveryMTModel(SignalModel):
     T2f: float = 0.05
     lineshape: Lineshape = "super-lorentzian"
     saturation: Saturation = "generalized-bloch"
-    data: _Data = "complex"
+    data: Literal["complex", "real"] = "complex"
 
     parameters = (
         TwoPoolModel.parameters[0],
@@ -116,24 +114,14 @@ class InversionRecoveryMTModel(SignalModel):
         object.__setattr__(self, "inversion_times", times)
         object.__setattr__(self, "pulse_durations", durations)
         object.__setattr__(self, "T2f", check_positive(self.T2f, "T2f"))
-        for name, choices in (
-            ("lineshape", LINESHAPES),
-            ("saturation", get_args(Saturation)),
-            ("data", get_args(_Data)),
-        ):
-            check_option(name, getattr(self, name), choices)
-        object.__setattr__(self, "real_valued", self.data == "real")
+        check_option("lineshape", self.lineshape, LINESHAPES)
+        check_option("saturation", self.saturation, get_args(Saturation))
+        self._check_data("complex", "real")
 
     @property
     def n_timepoints(self) -> int:
         """Number of samples T."""
         return len(self.inversion_times)
-
-    def _signal(self, theta: FloatArray) -> NDArray:
-        return self._signal_and_jacobian(theta)[0]
-
-    def _jacobian(self, theta: FloatArray) -> NDArray:
-        return self._signal_and_jacobian(theta)[1]
 
     def _signal_and_jacobian(self, theta: FloatArray) -> tuple[NDArray, NDArray]:
         m0s, R1, Rx, T2s, efficiency = theta.T[:, :, None]

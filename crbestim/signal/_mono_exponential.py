@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import FloatArray, check_option
-from ._base import Parameter, SignalModel
-from ._protocol import protocol_values
-
-_Data = Literal["complex", "magnitude"]
+from .._validation import FloatArray
+from ._base import Parameter
+from ._protocol import ProtocolModel, protocol_values
 
 
 @dataclass(frozen=True)
-class MonoExponentialModel(SignalModel):
+class MonoExponentialModel(ProtocolModel):
     r"""Decay of the transversal magnetisation, such as that of a multi-echo spin-echo measurement.
 
     .. math:: s_t = \exp(-T_{E,t} / T_2)
@@ -52,23 +50,20 @@ class MonoExponentialModel(SignalModel):
     """
 
     echo_times: tuple[float, ...]
-    data: _Data = "complex"
+    data: Literal["complex", "magnitude"] = "complex"
 
     parameters = (Parameter("T2", "T_2", "s", (0.0, 30.0), closed="right"),)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "echo_times", protocol_values(self.echo_times, "echo_times", unit="s"))
-        check_option("data", self.data, get_args(_Data))
-        object.__setattr__(self, "real_valued", self.data != "complex")
+        self._check_data("complex", "magnitude")
 
     @property
     def n_timepoints(self) -> int:
         """Number of echoes T."""
         return len(self.echo_times)
 
-    def _signal(self, theta: FloatArray) -> NDArray:
-        return np.exp(-np.array(self.echo_times) / theta)
-
-    def _jacobian(self, theta: FloatArray) -> NDArray:
+    def _signal_and_jacobian(self, theta: FloatArray) -> tuple[NDArray, NDArray]:
         times = np.array(self.echo_times)
-        return (np.exp(-times / theta) * times / theta**2)[:, :, None]
+        signal = np.exp(-times / theta)
+        return signal, (signal * times / theta**2)[:, :, None]

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import FloatArray
-from ._base import Parameter, SignalModel
-from ._protocol import protocol_values
+from ._base import Parameter
+from ._protocol import ProtocolModel, protocol_values
 
 _SAME_SPACING = 1e-6  # in units of the longest echo time, as single precision rounds
 
 
 @dataclass(frozen=True)
-class MultiEchoGradientEchoModel(SignalModel):
+class MultiEchoGradientEchoModel(ProtocolModel):
     r"""Decay and precession of the transversal magnetisation after one excitation.
 
     .. math:: s_t = \exp\left[(i B_0 - 1/T_2^*)\, T_{E,t}\right]
@@ -64,13 +64,10 @@ class MultiEchoGradientEchoModel(SignalModel):
         """Number of echoes T."""
         return len(self.echo_times)
 
-    def _signal(self, theta: FloatArray) -> NDArray:
-        T2star, B0 = theta[:, :1], theta[:, 1:]
-        return np.exp((1j * B0 - 1 / T2star) * np.array(self.echo_times))
-
-    def _jacobian(self, theta: FloatArray) -> NDArray:
-        by_exponent = self._signal(theta) * np.array(self.echo_times)
-        return np.stack([by_exponent / theta[:, :1] ** 2, 1j * by_exponent], axis=2)
+    def _signal_and_jacobian(self, theta: FloatArray) -> tuple[NDArray, NDArray]:
+        T2star, B0, times = theta[:, :1], theta[:, 1:], np.array(self.echo_times)
+        signal = np.exp((1j * B0 - 1 / T2star) * times)
+        return signal, np.stack([signal * times / T2star**2, 1j * signal * times], axis=2)
 
     def _target_values(self, theta: FloatArray) -> FloatArray:
         spacings = np.diff(self.echo_times)

@@ -1,11 +1,41 @@
-"""Checks of what a model is told of a measurement: times, flip angles and the kind of data."""
+"""What the small models of relaxometry share: settings of the samples, kind of data, one function for both."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike
+from abc import abstractmethod
 
-from .._validation import numeric_array
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._validation import FloatArray, check_option, numeric_array
+from ._base import SignalModel
+
+
+class ProtocolModel(SignalModel):
+    """A frozen dataclass of a measurement's settings, whose signal and derivatives are made together."""
+
+    data: str = "complex"
+
+    @abstractmethod
+    def _signal_and_jacobian(self, theta: FloatArray) -> tuple[NDArray, NDArray]:
+        """Return the signal, (n, T), and its derivatives, (n, T, P), of checked parameters."""
+
+    def _signal(self, theta: FloatArray) -> NDArray:
+        return self._signal_and_jacobian(theta)[0]
+
+    def _jacobian(self, theta: FloatArray) -> NDArray:
+        return self._signal_and_jacobian(theta)[1]
+
+    def _check_data(self, *kinds: str) -> None:
+        """Check the kind of data, and declare all but complex ones real."""
+        check_option("data", self.data, kinds)
+        object.__setattr__(self, "real_valued", self.data != "complex")
+
+
+def magnitude(signal: FloatArray, jacobian: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the magnitude of real signals, (n, T), and its derivatives, (n, T, P)."""
+    sign = np.where(signal < 0, -1.0, 1.0)
+    return sign * signal, sign[:, :, None] * jacobian
 
 
 def protocol_values(values: ArrayLike, name: str, *, unit: str, least: float = 0.0) -> tuple[float, ...]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import FloatArray, check_option, check_positive
-from ._base import Parameter, SignalModel
-from ._protocol import protocol_values
-
-_Data = Literal["complex", "magnitude"]
+from .._validation import FloatArray, check_positive
+from ._base import Parameter
+from ._protocol import ProtocolModel, magnitude, protocol_values
 
 
 @dataclass(frozen=True)
-class VariableFlipAngleModel(SignalModel):
+class VariableFlipAngleModel(ProtocolModel):
     r"""Steady state of a spoiled gradient echo (Ernst's formula) at several flip angles.
 
     .. math:: s_t = \sin(B_1 \alpha_t)\, \frac{1 - E_1}{1 - E_1 \cos(B_1 \alpha_t)}, \quad E_1 = e^{-T_R/T_1}
@@ -62,7 +60,7 @@ class VariableFlipAngleModel(SignalModel):
 
     flip_angles: tuple[float, ...]
     repetition_time: float
-    data: _Data = "complex"
+    data: Literal["complex", "magnitude"] = "complex"
 
     parameters = (
         Parameter("T1", "T_1", "s", (0.0, 30.0), closed="right"),
@@ -73,19 +71,12 @@ class VariableFlipAngleModel(SignalModel):
     def __post_init__(self) -> None:
         object.__setattr__(self, "flip_angles", protocol_values(self.flip_angles, "flip_angles", unit="rad"))
         object.__setattr__(self, "repetition_time", check_positive(self.repetition_time, "repetition_time"))
-        check_option("data", self.data, get_args(_Data))
-        object.__setattr__(self, "real_valued", self.data != "complex")
+        self._check_data("complex", "magnitude")
 
     @property
     def n_timepoints(self) -> int:
         """Number of flip angles T."""
         return len(self.flip_angles)
-
-    def _signal(self, theta: FloatArray) -> NDArray:
-        return self._signal_and_jacobian(theta)[0]
-
-    def _jacobian(self, theta: FloatArray) -> NDArray:
-        return self._signal_and_jacobian(theta)[1]
 
     def _signal_and_jacobian(self, theta: FloatArray) -> tuple[NDArray, NDArray]:
         nominal, rate = np.array(self.flip_angles), self.repetition_time / theta[:, :1]
@@ -95,7 +86,5 @@ class VariableFlipAngleModel(SignalModel):
         signal = sin * recovered / denominator
         by_T1 = sin * (cos - 1) / denominator**2 * E1 * rate / theta[:, :1]
         by_B1 = nominal * recovered * (cos - E1) / denominator**2
-        if self.data == "magnitude":
-            sign = np.where(signal < 0, -1.0, 1.0)
-            signal, by_T1, by_B1 = sign * signal, sign * by_T1, sign * by_B1
-        return signal, np.stack([by_T1, by_B1], axis=2)
+        jacobian = np.stack([by_T1, by_B1], axis=2)
+        return magnitude(signal, jacobian) if self.data == "magnitude" else (signal, jacobian)
