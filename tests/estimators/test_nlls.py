@@ -228,7 +228,7 @@ SMALL_MODELS = {
     "decay": (MonoExponentialModel(ECHOES), DECAY_PRIOR, [[0.08]]),
     "decay, magnitude": (MonoExponentialModel(ECHOES, "magnitude"), DECAY_PRIOR, [[0.08]]),
     "recovery": (InversionRecoveryModel(RECOVERY), RECOVERY_PRIOR, [[1.0, 0.85]]),
-    "recovery, real": (InversionRecoveryModel(RECOVERY, "real"), RECOVERY_PRIOR, [[1.0, 0.85]]),
+    "recovery, real": (InversionRecoveryModel(RECOVERY, data="real"), RECOVERY_PRIOR, [[1.0, 0.85]]),
 }
 small_models = pytest.mark.parametrize("name", SMALL_MODELS)
 
