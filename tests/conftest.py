@@ -1,5 +1,9 @@
 """Fixtures that several test files share."""
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy: tests run side by side, one in a thread
+
 from functools import cache, partial
 from itertools import pairwise
 
