@@ -435,7 +435,7 @@ RECOVERY_PRIOR = Prior({"T1": stats.uniform(0.8, 0.6), "efficiency": stats.unifo
 
 
 def recoveries(data, **options):
-    model = InversionRecoveryModel((0.05, 0.1, 0.2, 0.4, 1.2, 2.0, 4.0), data)
+    model = InversionRecoveryModel((0.05, 0.1, 0.2, 0.4, 1.2, 2.0, 4.0), data=data)
     return model, make_fingerprints(model, RECOVERY_PRIOR, 8, random_state=0, **options)
 
 
