@@ -46,7 +46,7 @@ class NoiseModel:
     Raises
     ------
     TypeError, ValueError
-        If `noise_std` is not positive, `m0_range` no pair of increasing positive numbers, or the covariance none.
+        If `noise_std` is not positive, `m0_range` no pair of positive numbers in order, or the covariance none.
     """
 
     noise_std: float = 0.01
@@ -61,7 +61,7 @@ class NoiseModel:
             raise ValueError(f"m0_range must be a pair (least, greatest); got {self.m0_range!r}.") from error
         low, high = check_positive(low, "m0_range[0]"), check_positive(high, "m0_range[1]")
         if low > high:
-            raise ValueError(f"m0_range must be increasing; got ({low:g}, {high:g}).")
+            raise ValueError(f"m0_range must not be decreasing; got ({low:g}, {high:g}).")
         object.__setattr__(self, "m0_range", (low, high))
         object.__setattr__(self, "covariance", as_covariance(self.covariance))
 
@@ -121,8 +121,8 @@ class NoiseModel:
         ----------
         X : ndarray of shape (n, m)
             Clean data at M0 = 1: complex signals or coefficients, or stacked real coefficients [Re | Im].
-        rng : numpy.random.Generator
-            The source of randomness.
+        rng : numpy.random.Generator or int
+            The source of randomness, or a seed.
         magnitude : ndarray of shape (n,), optional
             |M0| of each row; drawn if not given. The phase is always drawn.
         real : bool, default=False
@@ -141,6 +141,7 @@ class NoiseModel:
         TypeError
             If X is complex for ``real=True``.
         """
+        rng = np.random.default_rng(rng)
         X = check_matrix(X, "X", kind="real" if real else "either")
         if magnitude is not None:
             magnitude = np.asarray(magnitude, dtype=np.float64)
@@ -195,6 +196,7 @@ class NoiseModel:
         ValueError
             As `add_to`, and for a bound that is NaN, not positive, or of another number of rows.
         """
+        rng = np.random.default_rng(rng)
         crb = check_crb(crb, (len(X), np.shape(crb)[-1]))
         magnitude = self.draw_magnitude(len(X), rng)
         return self.add_to(X, rng, magnitude, real=real), self.scale_crb(crb, magnitude)

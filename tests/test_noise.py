@@ -173,7 +173,7 @@ def test_models_of_equal_values_are_equal():
         ({"noise_std": np.nan}, ValueError, "noise_std must be positive and finite"),
         ({"noise_std": "low"}, TypeError, "noise_std must be a number"),
         ({"noise_std": None}, TypeError, "noise_std must be a number"),
-        ({"m0_range": (1.0, 0.1)}, ValueError, "m0_range must be increasing"),
+        ({"m0_range": (1.0, 0.1)}, ValueError, "m0_range must not be decreasing"),
         ({"m0_range": (0.0, 1.0)}, ValueError, r"m0_range\[0\] must be positive"),
         ({"m0_range": (0.1, np.inf)}, ValueError, r"m0_range\[1\] must be positive and finite"),
         ({"m0_range": (0.1,)}, ValueError, "m0_range must be a pair"),

@@ -25,6 +25,7 @@ def bias_variance(
     *,
     covariates: ArrayLike | pd.DataFrame | None = None,
     covariance: ArrayLike | NoiseCovariance | None = None,
+    real: bool | None = None,
     target_names: Sequence[str] | None = None,
     prior_std: ArrayLike | None = None,
     random_state: int | np.random.Generator | None = None,
@@ -62,6 +63,8 @@ def bias_variance(
         Values of known parameters, for an estimator whose `predict` takes them.
     covariance : array_like of shape (m, m) or NoiseCovariance, optional
         Of coloured noise in X (see `NoiseModel`); `crb` is then the bound in that noise.
+    real : bool, optional
+        Whether real X are real data, or stacked coefficients; by default the estimator's first step tells.
     target_names : sequence of str, optional
         Names of the targets; by default the columns of y, or those the estimator knows.
     prior_std : array_like of shape (p,), optional
@@ -86,7 +89,7 @@ def bias_variance(
     TypeError, ValueError
         If the arguments do not fit each other.
     """
-    X, real = checked_signals(estimator, X)
+    X, is_real = checked_signals(estimator, X, real)
     names = _target_names(estimator, y, target_names)
     given = dict(crb) if isinstance(crb, Mapping) else {"": crb}
     if not given:
@@ -110,7 +113,7 @@ def bias_variance(
     rng = np.random.default_rng(random_state)
     magnitude = noise.draw_magnitude(len(X), rng)
     predict = predictor(estimator, covariates)
-    response = noise_response(predict, X, y.shape, noise, magnitude, n_realizations, rng, real, progress)
+    response = noise_response(predict, X, y.shape, noise, magnitude, n_realizations, rng, is_real, progress)
     bounds = {name: noise.scale_crb(bound, magnitude) for name, bound in bounds.items()}
     informative = informative_entries(next(iter(bounds.values())), spread)
     tables = []

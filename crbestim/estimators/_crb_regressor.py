@@ -423,6 +423,10 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         settings = {name: value for name, value in self.get_params().items() if name not in ignored}
         return digest_of(settings | {"seed": seed}, *arrays)
 
+    def _takes_real_data(self, n_columns: int) -> bool:
+        """Real arrays are stacked coefficients."""
+        return False
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True

@@ -143,8 +143,7 @@ def _one_row_a_voxel(covariates: ArrayLike, shape: tuple[int, ...]) -> NDArray:
         values = values[..., None]
     if values.shape[:-1] != leading:
         raise ValueError(
-            f"covariates must have shape {(*leading, 'c')}, with the leading axes of the coefficients; got "
-            f"{values.shape}."
+            f"covariates must have shape {(*leading, 'c')}, or {leading} for a single one; got {values.shape}."
         )
     return values.reshape(-1, values.shape[-1])
 

@@ -23,24 +23,42 @@ def informative_entries(crb: FloatArray, spread: FloatArray) -> NDArray[np.bool_
     return np.sqrt(crb) < INFORMATIVE_FRACTION * spread
 
 
-def checked_signals(estimator: Any, X: ArrayLike) -> tuple[NDArray, bool]:
+def checked_signals(estimator: Any, X: ArrayLike, real: bool | None) -> tuple[NDArray, bool]:
     """Return clean data as an estimator takes them, and whether they are real data.
 
-    A real array holds real data where the estimator's first step takes signals and says so; otherwise it holds stacked
-    coefficients [Re | Im].
+    A real array holds real data or stacked coefficients [Re | Im]; unless told, the estimator's first step decides.
+
+    Raises
+    ------
+    TypeError
+        If complex data are said to be real.
+    ValueError
+        If nobody tells.
     """
     values = check_matrix(X, "X", kind="either")
-    steps = getattr(estimator, "steps", None)
-    first = steps[0][1] if steps else estimator
-    takes_real_data = getattr(first, "_takes_real_data", None)
-    if values.dtype.kind == "c" or takes_real_data is None:
+    if values.dtype.kind == "c":
+        if real:
+            raise TypeError(f"X must be real for real=True, but is complex ({values.dtype}).")
         return values, False
-    return values, bool(takes_real_data(values.shape[1]))
+    if real is None:
+        estimator = getattr(estimator, "best_estimator_", estimator)
+        steps = getattr(estimator, "steps", None)
+        takes_real_data = getattr(steps[0][1] if steps else estimator, "_takes_real_data", None)
+        if takes_real_data is None:
+            raise ValueError(
+                f"X is real, and {type(estimator).__name__} does not tell whether it takes real signals or stacked "
+                "coefficients [Re | Im]; pass real=True or real=False."
+            )
+        real = takes_real_data(values.shape[1])
+    return values, bool(real)
 
 
 def predictor(estimator: Any, covariates: ArrayLike | pd.DataFrame | None) -> Callable[[NDArray], ArrayLike]:
     """Return the estimator's `predict`, with the covariates of the samples if there are any."""
-    return estimator.predict if covariates is None else partial(estimator.predict, covariates=covariates)
+    if covariates is None:
+        return estimator.predict
+    # The predict of a finished search takes no metadata.
+    return partial(getattr(estimator, "best_estimator_", estimator).predict, covariates=covariates)
 
 
 def checked_estimate(estimate: ArrayLike, shape: tuple[int, ...]) -> FloatArray:

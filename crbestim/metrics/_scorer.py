@@ -46,6 +46,8 @@ class CRBEfficiencyScorer:
         N, at least 2.
     random_state : int or None, default=None
         Seed. With an int, every call draws the same noise, so that candidates are compared on the same data.
+    real : bool, optional
+        Whether real X are real data, or stacked coefficients; by default the estimator's first step tells.
 
     Notes
     -----
@@ -62,6 +64,8 @@ class CRBEfficiencyScorer:
         noise: NoiseModel | None = NoiseModel(),  # noqa: B008 - frozen
         n_realizations: int = 20,
         random_state: int | None = None,
+        *,
+        real: bool | None = None,
     ) -> None:
         if noise is not None and not isinstance(noise, NoiseModel):
             raise TypeError(f"noise must be a NoiseModel or None; got {type(noise).__name__}.")
@@ -70,6 +74,7 @@ class CRBEfficiencyScorer:
         self.noise = noise
         self.n_realizations = check_count(n_realizations, "n_realizations", minimum=2)
         self.random_state = random_state
+        self.real = real
 
     def __call__(
         self,
@@ -110,7 +115,7 @@ class CRBEfficiencyScorer:
                 "crb must be given to CRBEfficiencyScorer. In cross-validation pass params={'crb': crb}, with "
                 "sklearn.set_config(enable_metadata_routing=True)."
             )
-        X, real = checked_signals(estimator, X)
+        X, real = checked_signals(estimator, X, self.real)
         predict = predictor(estimator, covariates)
         check_same_columns(y, crb)
         y = check_targets(y, len(X))

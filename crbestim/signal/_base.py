@@ -390,6 +390,20 @@ class SignalModel(ABC):
                 signals.append(signal)
             yield chunk, signals, bounds
 
+    def _stream_unknowns(
+        self, theta: FloatArray, targets: Sequence[str], basis: NDArray | None, known: str | Sequence[str]
+    ) -> Iterator[tuple[NDArray, NDArray]]:
+        """Yield signals, or coefficients, and the derivatives by all that is unknown.
+
+        First by the targets, last by M0, at regular points, where no parameter vanishes.
+        """
+        fixed = check_names(known, self.parameter_names, "known")
+        others = [name for name in self.parameter_names if name not in (*targets, *fixed)]
+        columns = self._columns([*targets, *others])
+        for chunk in self._chunks(len(theta), 3 * len(self.parameters) + 4):
+            signal, jacobian = self._checked_pair(self._regular_point(theta[chunk], fixed)[0], basis)
+            yield signal, _with_scale(signal, jacobian, columns, False)
+
     def _chunks(self, n: int, n_copies: int, memory_limit: int = _CHUNK_BYTES) -> Iterator[slice]:
         """Slices of n samples, each of which needs the memory of some complex signals."""
         step = max(1, min(memory_limit, _CHUNK_BYTES) // (16 * self.n_timepoints * n_copies))

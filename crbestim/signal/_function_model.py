@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -74,6 +75,8 @@ class FunctionModel(SignalModel):
     def __post_init__(self) -> None:
         if not callable(self.function):
             raise TypeError(f"function must be callable; got {type(self.function).__name__}.")
+        if isinstance(self.parameters, Parameter):
+            raise TypeError("parameters must be a sequence of Parameter, such as (parameter,); got a single one.")
         parameters = tuple(self.parameters)
         for parameter in parameters:
             if not isinstance(parameter, Parameter):
@@ -125,6 +128,10 @@ class FunctionModel(SignalModel):
         for lower, upper in self.not_above.items():
             point[lower] = min(point[lower], point[upper])
         row = torch.tensor(list(point.values()), dtype=torch.float64)
+        try:
+            inspect.signature(self.function).bind(**point)
+        except TypeError as error:
+            raise TypeError(f"function must take the arguments {list(point)}: {error}.") from error
         signal = self._one(row)
         if not isinstance(signal, Tensor):
             raise TypeError(f"function must return a torch tensor; got {type(signal).__name__}.")
@@ -137,6 +144,13 @@ class FunctionModel(SignalModel):
             )
         if not torch.isfinite(signal).all():
             raise ValueError(f"function must return a finite signal; it is not at {point}.")
+        try:
+            self._many(row.repeat(2, 1))
+        except RuntimeError as error:
+            raise ValueError(
+                "function must be made of torch operations and neither branch on the parameters' values nor convert "
+                f"them to numbers; use torch.where. torch says: {error}"
+            ) from error
         return signal
 
 

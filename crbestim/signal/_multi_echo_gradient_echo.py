@@ -45,8 +45,8 @@ class MultiEchoGradientEchoModel(ProtocolModel):
     --------
     >>> import numpy as np
     >>> model = MultiEchoGradientEchoModel(np.arange(1, 7) * 2e-3)
-    >>> np.sqrt(model.crb([[0.03, 200.0]]) / 100**2).round(3)  # s and rad/s, at an SNR_max of 100
-    array([[0.001, 1.514]])
+    >>> np.sqrt(model.crb([[0.03, 200.0]]) / 100**2).round(4).tolist()  # s and rad/s, at an SNR_max of 100
+    [[0.0014, 1.5145]]
     """
 
     echo_times: tuple[float, ...]

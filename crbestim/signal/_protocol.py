@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from .._validation import FloatArray, check_option, numeric_array
 from ._base import SignalModel
 
+_LONGEST = 100.0  # s: what is longer is most likely in ms
+
 
 class ProtocolModel(SignalModel):
     """A frozen dataclass of a measurement's settings, whose signal and derivatives are made together."""
@@ -38,7 +40,9 @@ def magnitude(signal: FloatArray, jacobian: FloatArray) -> tuple[FloatArray, Flo
     return sign * signal, sign[:, :, None] * jacobian
 
 
-def protocol_values(values: ArrayLike, name: str, *, unit: str, least: float = 0.0) -> tuple[float, ...]:
+def protocol_values(
+    values: ArrayLike, name: str, *, unit: str, least: float = 0.0, most: float = _LONGEST
+) -> tuple[float, ...]:
     """Return the settings of a measurement's samples as a tuple, which makes a model hashable and immutable.
 
     Raises
@@ -46,15 +50,16 @@ def protocol_values(values: ArrayLike, name: str, *, unit: str, least: float = 0
     TypeError
         If they are not real numbers.
     ValueError
-        If they are not one-dimensional, finite and at least `least`, or there are none.
+        If they are not one-dimensional, finite and from `least` to `most`, or there are none.
     """
     array = numeric_array(values, name)
     if array.dtype.kind == "c":
         raise TypeError(f"{name} must be real; got {array.dtype}.")
     if array.ndim != 1 or not len(array):
         raise ValueError(f"{name} must be one-dimensional with at least one value; got shape {array.shape}.")
-    if not np.isfinite(array).all() or (array < least).any():
+    if not np.isfinite(array).all() or array.min() < least or array.max() > most:
         raise ValueError(
-            f"{name} must be finite and at least {least:g} {unit}; got {array.min():g} to {array.max():g}."
+            f"{name} must be finite and from {least:g} to {most:g} {unit}; got {array.min():g} to {array.max():g}. "
+            "All quantities are in SI units, angles in rad."
         )
     return tuple(array.astype(float).tolist())

@@ -12,6 +12,8 @@ from .._validation import FloatArray, check_positive
 from ._base import Parameter
 from ._protocol import ProtocolModel, magnitude, protocol_values
 
+_LONGEST_REPETITION_TIME = 1.0  # s
+
 
 @dataclass(frozen=True)
 class VariableFlipAngleModel(ProtocolModel):
@@ -69,8 +71,15 @@ class VariableFlipAngleModel(ProtocolModel):
     default_targets = ("T1",)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "flip_angles", protocol_values(self.flip_angles, "flip_angles", unit="rad"))
-        object.__setattr__(self, "repetition_time", check_positive(self.repetition_time, "repetition_time"))
+        flip_angles = protocol_values(self.flip_angles, "flip_angles", unit="rad", most=2 * np.pi)
+        object.__setattr__(self, "flip_angles", flip_angles)
+        repetition_time = check_positive(self.repetition_time, "repetition_time")
+        if repetition_time > _LONGEST_REPETITION_TIME:
+            raise ValueError(
+                f"repetition_time must not exceed {_LONGEST_REPETITION_TIME:g} s; got {repetition_time:g} s. "
+                "Is it in ms?"
+            )
+        object.__setattr__(self, "repetition_time", repetition_time)
         self._check_data("complex", "magnitude")
 
     @property

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from amplitudes import SNR, AmplitudeEstimator, T, amplitude_data
 from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
 
 from crbestim import Pipeline, SVDCompressor, bias_variance
 
@@ -129,3 +130,25 @@ def test_bad_arguments_are_named(data, change, message):
     arguments = {"X": X, "y": y, "crb": crb, "progress": False} | change
     with pytest.raises(ValueError, match=message):
         bias_variance(AmplitudeEstimator(), **arguments)
+
+
+def test_an_estimator_that_does_not_tell_has_to_be_told(data):
+    X, y, crb = data
+    linear = LinearRegression().fit(X.real, y)
+    with pytest.raises(ValueError, match="LinearRegression does not tell .* pass real=True or real=False"):
+        bias_variance(linear, X.real, y, crb, progress=False)
+    table = bias_variance(linear, X.real, y, crb, real=True, random_state=0, progress=False)
+    assert abs(table["variance_over_crb"][0] - 1) < 4 * table["variance_over_crb_se"][0]
+    with pytest.raises(TypeError, match="X must be real for real=True"):
+        bias_variance(linear, X, y, crb, real=True, progress=False)
+
+
+def test_a_finished_search_is_judged_like_its_best_estimator(data):
+    X, y, crb = data
+    pipe = Pipeline([SVDCompressor(1), LinearRegression()])
+    search = GridSearchCV(pipe, {"svdcompressor__n_components": [1]}, cv=2).fit(X.real, y)
+    options = {"random_state": 0, "progress": False}
+    pd.testing.assert_frame_equal(
+        bias_variance(search, X.real, y, crb, **options),
+        bias_variance(search.best_estimator_, X.real, y, crb, **options),
+    )

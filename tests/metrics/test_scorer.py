@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from amplitudes import SNR, AmplitudeEstimator, T, amplitude_data
+from sklearn.linear_model import LinearRegression
 
 from crbestim import CRBEfficiencyScorer, NoiseModel, bias_variance
 
@@ -102,3 +103,12 @@ def test_useless_predictions_are_named(data, noise, value, n_columns, message):
 def test_bad_settings_are_named(arguments, error, message):
     with pytest.raises(error, match=message):
         CRBEfficiencyScorer(**arguments)
+
+
+def test_what_real_arrays_hold_may_be_told():
+    X, y, crb = amplitude_data()
+    linear = LinearRegression().fit(X.real, y)
+    noise = NoiseModel.at_snr(SNR)
+    with pytest.raises(ValueError, match="pass real=True or real=False"):
+        CRBEfficiencyScorer(noise)(linear, X.real, y, crb=crb)
+    assert CRBEfficiencyScorer(noise, random_state=0, real=True)(linear, X.real, y, crb=crb) > 0.85

@@ -100,6 +100,10 @@ def test_not_above_is_checked():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
+        ((decay, T2), TypeError, "parameters must be a sequence of Parameter"),
+        ((decay, (T1,)), TypeError, r"function must take the arguments \['T1'\]"),
+        ((lambda T2: ECHOES * (1 if T2 > 1 else 2), (T2,)), ValueError, "use torch.where"),
+        ((lambda T2: ECHOES * float(T2), (T2,)), ValueError, "use torch.where"),
         (("decay", (T2,)), TypeError, "function must be callable; got str"),
         ((decay, ("T2",)), TypeError, "parameters must hold Parameter objects; got str"),
         ((decay, ()), ValueError, "at least one entry"),

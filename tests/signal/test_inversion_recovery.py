@@ -151,7 +151,7 @@ def test_is_a_constant():
         ({"inversion_times": []}, ValueError, "inversion_times must be one-dimensional"),
         ({"inversion_times": [[0.1, 0.2]]}, ValueError, "inversion_times must be one-dimensional"),
         ({"inversion_times": [0.1, np.nan]}, ValueError, "inversion_times must be finite"),
-        ({"inversion_times": [0.1, -1e-9]}, ValueError, "inversion_times must be finite and at least 0 s"),
+        ({"inversion_times": [0.1, -1e-9]}, ValueError, "inversion_times must be finite and from 0 to 100 s"),
         ({"inversion_times": [0.1j]}, TypeError, "inversion_times must be real"),
         ({"inversion_times": ["0.1"]}, TypeError, "inversion_times must hold numbers"),
         ({"data": "phase"}, ValueError, "data must be one of"),

@@ -140,7 +140,7 @@ def test_is_a_constant():
         ({"flip_angles": []}, ValueError, "flip_angles must be one-dimensional"),
         ({"flip_angles": [[0.1]]}, ValueError, "flip_angles must be one-dimensional"),
         ({"flip_angles": [0.1, np.nan]}, ValueError, "flip_angles must be finite"),
-        ({"flip_angles": [0.1, -0.1]}, ValueError, "flip_angles must be finite and at least 0 rad"),
+        ({"flip_angles": [0.1, -0.1]}, ValueError, "flip_angles must be finite and from 0 to 6.28319 rad"),
         ({"flip_angles": [0.1j]}, TypeError, "flip_angles must be real"),
         ({"flip_angles": "0.1"}, TypeError, "flip_angles must hold numbers"),
         ({"repetition_time": 0}, ValueError, "repetition_time must be positive"),
@@ -162,3 +162,10 @@ def test_bad_arguments_are_named(arguments, error, message):
 def test_unphysical_parameters_are_named(theta, name):
     with pytest.raises(ValueError, match=f"theta: {name} must lie in"):
         VariableFlipAngleModel(ANGLES, TR).signal([theta])
+
+
+def test_degrees_and_milliseconds_are_noticed():
+    with pytest.raises(ValueError, match="flip_angles must be finite and from 0 to 6.28319 rad; got 3 to 20"):
+        VariableFlipAngleModel([3, 6, 12, 20], 5e-3)
+    with pytest.raises(ValueError, match="repetition_time must not exceed 1 s; got 5 s. Is it in ms"):
+        VariableFlipAngleModel([0.1, 0.3], 5.0)
