@@ -6,7 +6,7 @@ from .bounds import cramer_rao_bound, fisher_information
 from .covariance import NoiseCovariance
 from .datasets import Prior, make_fingerprints, paper_prior
 from .diagnostics import EstimateDisplay, bias_variance
-from .estimators import CRBWeightedRegressor, NLLSEstimator, Pipeline, SVDCompressor
+from .estimators import CRBSVDCompressor, CRBWeightedRegressor, NLLSEstimator, Pipeline, SVDCompressor
 from .metrics import CRBEfficiencyScorer, crb_efficiency_score, crb_loss
 from .noise import NoiseModel
 from .signal import (
@@ -31,6 +31,7 @@ __all__ = [
     "BlochHybridStateModel",
     "BlochMcConnellModel",
     "CRBEfficiencyScorer",
+    "CRBSVDCompressor",
     "CRBWeightedRegressor",
     "EstimateDisplay",
     "FunctionModel",

@@ -1,8 +1,9 @@
 """Estimators with the API of scikit-learn."""
 
 from ._crb_regressor import CRBWeightedRegressor
+from ._crb_svd_compressor import CRBSVDCompressor
 from ._nlls import NLLSEstimator
 from ._pipeline import Pipeline
 from ._svd_compressor import SVDCompressor
 
-__all__ = ["CRBWeightedRegressor", "NLLSEstimator", "Pipeline", "SVDCompressor"]
+__all__ = ["CRBSVDCompressor", "CRBWeightedRegressor", "NLLSEstimator", "Pipeline", "SVDCompressor"]

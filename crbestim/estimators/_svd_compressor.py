@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import eigh
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
@@ -20,6 +19,7 @@ from .._validation import (
     stack_complex,
     unstack_complex,
 )
+from ._subspace import leading_vectors
 
 _CHUNK_ROWS = 4096
 
@@ -209,8 +209,7 @@ def _component_energies(X: NDArray, basis: NDArray) -> FloatArray:
 def _right_singular_vectors(X: NDArray, n_components: int) -> tuple[NDArray, FloatArray]:
     """Largest right singular vectors, (T, k), and their energies, from the Gram matrix X^H X.
 
-    It is summed in double precision over chunks of rows, and real if X is. Energies below rounding (of the
-    largest) count as zero.
+    It is summed in double precision over chunks of rows, and real if X is.
     """
     n, n_timepoints = X.shape
     if n_components > min(n, n_timepoints):
@@ -224,11 +223,5 @@ def _right_singular_vectors(X: NDArray, n_components: int) -> tuple[NDArray, Flo
         rows = X[start : start + _CHUNK_ROWS]
         rows = rows.astype(dtype) if dtype is np.complex128 else np.ascontiguousarray(rows.real, dtype=dtype)
         gram += rows.conj().T @ rows
-    energies, vectors = eigh(gram, subset_by_index=(n_timepoints - n_components, n_timepoints - 1))
-    energies, vectors = energies[::-1], vectors[:, ::-1]
-    rank = int((energies > n_timepoints * np.finfo(float).eps * energies[0]).sum()) if energies[0] > 0 else 0
-    if rank < n_components:
-        raise ValueError(f"n_components={n_components} exceeds the numerical rank of X, {rank}.")
-    largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(n_components)]
-    basis = vectors * (np.abs(largest) / largest)
+    basis, energies = leading_vectors(gram, n_components)
     return basis.astype(X.dtype if dtype is np.complex128 else X.real.dtype), energies
