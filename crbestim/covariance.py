@@ -64,7 +64,7 @@ class NoiseCovariance:
             lower = np.linalg.cholesky(hermitian)
         except np.linalg.LinAlgError as error:
             raise ValueError("covariance must be positive definite.") from error
-        if _is_singular(np.diagonal(lower), np.sqrt(np.diagonal(hermitian).real), np.sqrt(eps)):
+        if _is_singular(np.diagonal(lower) ** 2, np.diagonal(hermitian).real, eps):
             raise ValueError("covariance must be positive definite; it is singular to rounding.")
         self._keep(hermitian, lower)
 
