@@ -142,11 +142,10 @@ def make_fingerprints(
     noise = as_covariance(covariance)
     of_coefficients = noise is not None and basis is not None and noise.size == basis.shape[1]
     noises = (None if of_coefficients else noise, noise)[: len(bases)]
-    dtype = np.float64 if model.real_valued else np.complex128
     if compressed and basis is not None:
-        X = np.empty((n, basis.shape[1]), dtype=np.result_type(dtype, basis))
+        X = np.empty((n, basis.shape[1]), dtype=np.result_type(model._dtype, basis))
     else:
-        X = np.empty((n, model.n_timepoints), dtype=dtype)
+        X = np.empty((n, model.n_timepoints), dtype=model._dtype)
     crb = [np.empty((n, len(names))) for _ in bases]
     with tqdm(total=n, desc="fingerprints", unit="voxel", disable=not progress) as bar:
         for chunk, signals, bounds in model._stream_bounds(values, names, bases, known, noises, memory_limit):

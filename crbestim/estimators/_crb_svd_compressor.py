@@ -150,7 +150,9 @@ class CRBSVDCompressor(SVDCompressor):
         ]
         n_largest = min(basis.shape[1] for basis in bases)
         sizes = range(1, n_largest + 1) if automatic else [n_largest]
-        inflation = np.array([problem.inflation(tissues[n_samples:], basis, sizes) for basis in bases])
+        held_out = tissues[n_samples:]
+        full = problem.bounds(held_out)
+        inflation = np.array([problem.inflation(held_out, full, basis, sizes) for basis in bases])
         energy = [((signals @ basis) * basis.conj()).sum(axis=0).real for basis in bases]
         kept = np.array([np.cumsum(shares)[np.array(sizes) - 1] for shares in energy])
         chosen, size = _choice(inflation, kept, tolerance, names)
@@ -208,10 +210,13 @@ class _Problem(NamedTuple):
             raise ValueError("prior: no tissue tells the targets; their bounds are all infinite.")
         return signals / n_signals, derivatives / n_derivatives
 
-    def inflation(self, theta: FloatArray, basis: NDArray, sizes: Sequence[int]) -> FloatArray:
+    def bounds(self, theta: FloatArray) -> FloatArray:
+        """Bounds of the targets in the full data, (n, p)."""
+        return np.concatenate([cramer_rao_bound(j)[:, : len(self.targets)] for _, j in self._chunks(theta, None)])
+
+    def inflation(self, theta: FloatArray, full: FloatArray, basis: NDArray, sizes: Sequence[int]) -> FloatArray:
         """Median ratio of sqrt(CRB), compressed to full, for each size and target."""
         n_targets = len(self.targets)
-        full = np.concatenate([cramer_rao_bound(j)[:, :n_targets] for _, j in self._chunks(theta, None)])
         compressed = np.concatenate([j for _, j in self._chunks(theta, basis)])
         medians = []
         for size in sizes:
@@ -234,8 +239,8 @@ def _telling_parts(jacobian: NDArray, n_targets: int) -> NDArray:
     is_complex = jacobian.dtype.kind == "c"
     stacked = np.concatenate([jacobian.real, jacobian.imag], axis=1) if is_complex else jacobian
     norm = np.linalg.norm(stacked, axis=1, keepdims=True)
-    stacked = stacked[(norm > 0).all(axis=(1, 2))]
-    q, r = np.linalg.qr(stacked / np.linalg.norm(stacked, axis=1, keepdims=True))
+    regular = (norm > 0).all(axis=(1, 2))
+    q, r = np.linalg.qr(stacked[regular] / norm[regular])
     told = np.abs(np.diagonal(r, axis1=1, axis2=2)).min(axis=1) > len(q[0]) * np.finfo(float).eps
     parts = q[told] @ np.swapaxes(np.linalg.inv(r[told]), 1, 2)[:, :, :n_targets]
     parts /= np.linalg.norm(parts, axis=1, keepdims=True)

@@ -24,7 +24,7 @@ from .._validation import (
     is_complex,
     unstack_complex,
 )
-from ..covariance import NoiseCovariance, as_covariance, compressed_covariance
+from ..covariance import NoiseCovariance
 from ..datasets import Prior
 from ..datasets._fingerprints import checked_prior
 from ..signal import SignalModel
@@ -147,9 +147,7 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         self._known = check_names(self.known, self.model.parameter_names, "known")
         basis = None if self.basis is None else self.model._check_basis(self.basis)
         self._basis = basis
-        self._noise = compressed_covariance(as_covariance(self.covariance), basis)
-        if self.model.real_valued and self._noise is not None and self._noise.is_complex:
-            raise ValueError("covariance must be real for a model of real data.")
+        self._noise = self.model._check_covariance(self.covariance, basis)
         prior = checked_prior(self.prior, self.model)
         if X is not None:
             X = self._signals(X, reset=True)

@@ -316,6 +316,15 @@ class SignalModel(ABC):
             raise ValueError("basis must be real for a model of real data; it is complex.")
         return checked
 
+    def _check_covariance(
+        self, covariance: ArrayLike | NoiseCovariance | None, basis: NDArray | None
+    ) -> NoiseCovariance | None:
+        """Return the covariance of the data in a checked basis; raise ValueError if it does not fit."""
+        noise = compressed_covariance(as_covariance(covariance), basis)
+        if self.real_valued and noise is not None and noise.is_complex:
+            raise ValueError("covariance must be real for a model of real data.")
+        return noise
+
     def _check_ranges(
         self,
         values: FloatArray,
@@ -365,12 +374,8 @@ class SignalModel(ABC):
         names = self.check_names(targets, known)
         fixed = check_names(known, self.parameter_names, "known")
         checked = [None if basis is None else self._check_basis(basis) for basis in bases]
-        noises = [
-            compressed_covariance(as_covariance(c), basis) for c, basis in zip(covariances, checked, strict=True)
-        ]
+        noises = [self._check_covariance(c, basis) for c, basis in zip(covariances, checked, strict=True)]
         phase_matters = any(noise is not None and noise.is_complex for noise in noises)
-        if phase_matters and self.real_valued:
-            raise ValueError("covariance must be real for a model of real data.")
         columns = self._columns(names)
         free = [column for column, name in enumerate(self.parameter_names) if name not in fixed]
         position = [free.index(column) for column in columns]
