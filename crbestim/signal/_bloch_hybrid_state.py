@@ -12,6 +12,7 @@ from torch import Tensor
 from .._validation import FloatArray
 from ._base import Parameter
 from ._hybrid_state import HybridStateModel
+from ._mt_bloch import MTBlochModel
 from ._saturation import SaturationTable, saturation_table
 from ._sequence import PulseSequence
 from ._single_pool_kernel import simulate
@@ -81,6 +82,9 @@ class BlochHybridStateModel(HybridStateModel):
         T1, T2, B0, B1 = theta.unbind(1)
         none = torch.zeros_like(T1)
         return torch.stack([none, T1, T2, none, torch.full_like(T1, _ANY_T2S), B0, B1], dim=1)
+
+    def _rotating(self, theta: FloatArray) -> tuple[MTBlochModel, FloatArray]:
+        return MTBlochModel(self.sequence), self._two_pools(torch.from_numpy(theta)).numpy()
 
     def _regular_point(self, theta: FloatArray, known: Sequence[str] = ()) -> tuple[FloatArray, FloatArray]:
         return self._away_from_bands(theta)

@@ -65,16 +65,25 @@ def simulate(
     signal : ndarray of shape (n, T) or (n, k), complex
     jacobian : ndarray of shape (n, T, 7) or (n, k, 7), complex
     """
+    kernel = _make_kernel(isinstance(table, GeneralizedBlochTable))
+    shared = (_pulse_rows(sequence), *table_layout(table))
+    n_parameters = _N_PARAMETERS if derivatives else 0
+    return run_kernel(kernel, _constants(theta), shared, sequence.n_pulses, n_parameters, basis, np.complex128)
+
+
+def _constants(theta: FloatArray) -> FloatArray:
+    """Constants of each voxel as the kernel reads them."""
     m0s, t1, t2f, rx, t2s, b0, b1 = theta.T
     one = np.ones_like(m0s)
     scales = [one, -1 / t1**2, -1 / t2f**2, one, one, one, one]
-    constants = np.column_stack([m0s, 1 / t1, 1 / t2f, rx, b0, b1, t2s, np.log(t2s), *scales])
-    kernel = _make_kernel(isinstance(table, GeneralizedBlochTable))
+    return np.column_stack([m0s, 1 / t1, 1 / t2f, rx, b0, b1, t2s, np.log(t2s), *scales])
+
+
+def _pulse_rows(sequence: PulseSequence) -> FloatArray:
+    """Time from each pulse to the echo, flip angle, duration and its logarithm, (T + 1, 4); the last inverts."""
     pulses = pulse_rows(sequence)
-    pulses[:, 0] = (sequence.repetition_time - pulses[:, 2]) / 2  # from a pulse to the echo
-    shared = (pulses, *table_layout(table))
-    n_parameters = _N_PARAMETERS if derivatives else 0
-    return run_kernel(kernel, constants, shared, sequence.n_pulses, n_parameters, basis, np.complex128)
+    pulses[:, 0] = (sequence.repetition_time - pulses[:, 2]) / 2
+    return pulses
 
 
 @cache

@@ -66,9 +66,7 @@ def run_kernel(
     jacobian : ndarray of shape (n, T, P) or (n, k, P)
     """
     n = len(constants)
-    n_groups = -(-n // WIDTH)
-    rows = np.minimum(np.arange(n_groups * WIDTH), n - 1)
-    grouped = np.ascontiguousarray(constants[rows].reshape(n_groups, WIDTH, -1).swapaxes(1, 2))
+    rows, grouped = grouped_lanes(constants)
     length = n_pulses if basis is None else basis.shape[1]
     columns = np.zeros((-(-length // _TILE) * _TILE if basis is not None else 0, n_pulses))
     if basis is not None:
@@ -80,8 +78,15 @@ def run_kernel(
     def run(block: slice) -> None:
         kernel(grouped[block], block.start * WIDTH, *shared, columns, real_signal, real_jacobian)
 
-    run_blocks(run, n_groups, _GROUPS_PER_BLOCK)
+    run_blocks(run, len(grouped), _GROUPS_PER_BLOCK)
     return signal[:n, :, 0], jacobian[:n]
+
+
+def grouped_lanes(constants: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
+    """Voxel of every lane, and the constants of groups of voxels, (groups, c, WIDTH); the last voxel fills up."""
+    n_groups = -(-len(constants) // WIDTH)
+    rows = np.minimum(np.arange(n_groups * WIDTH), len(constants) - 1)
+    return rows, np.ascontiguousarray(constants[rows].reshape(n_groups, WIDTH, -1).swapaxes(1, 2))
 
 
 @inlined

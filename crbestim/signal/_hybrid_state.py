@@ -6,13 +6,19 @@ from abc import abstractmethod
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .._validation import FloatArray
 from ._generalized_bloch import GeneralizedBlochTable
+from ._mt_bloch import MTBlochModel
 from ._saturation import SaturationTable
 from ._sequence_model import LEAST_B1, SequenceModel
 from ._torch_engine import hybrid_state_signal
+from ._two_pool_adjoint import pulse_gradient
+
+# Columns of the two-pool model's parameters.
+_TWO_POOL_COLUMNS = {"m0s": 0, "T1": 1, "T2f": 2, "T2": 2, "Rx": 3, "T2s": 4, "B0": 5, "B1": 6, "T1s": 7}
 
 # Where B0 vanishes from the signal, the bound is the limit; it is evaluated this far off, in pi / TR.
 _LEAST_B0 = 1e-3
@@ -92,6 +98,17 @@ class HybridStateModel(SequenceModel):
     def _two_pools(self, theta: Tensor) -> Tensor:
         """Parameters of the two-pool model."""
         return theta
+
+    @abstractmethod
+    def _rotating(self, theta: FloatArray) -> tuple[MTBlochModel, FloatArray]:
+        """Return the model that the hybrid state approximates, with rotating magnetisation, and its parameters."""
+
+    def _pulse_gradient(self, theta: FloatArray, weights: NDArray) -> tuple[FloatArray, FloatArray]:
+        pools = self._two_pools(torch.from_numpy(theta)).numpy()
+        columns = np.zeros((*weights.shape[:2], 1 + pools.shape[1]))
+        places = [0, *(1 + _TWO_POOL_COLUMNS[name] for name in self.parameter_names)]
+        columns[:, :, places[: weights.shape[2]]] = weights.real
+        return pulse_gradient(pools, self.sequence, self._table, columns)
 
     def _target_values(self, theta: FloatArray) -> FloatArray:
         folded = theta.copy()

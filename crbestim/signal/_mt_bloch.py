@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import FloatArray
+from ._bloch_adjoint import pulse_gradient
 from ._bloch_kernel import simulate
 from ._saturation import Lineshape
 from ._sequence import PulseSequence
@@ -88,6 +89,9 @@ class MTBlochModel(TwoPoolModel):
         self, theta: FloatArray, derivatives: bool, basis: FloatArray | None = None
     ) -> tuple[NDArray, NDArray]:
         return simulate(theta, self.sequence, self._table, derivatives, basis)
+
+    def _pulse_gradient(self, theta: FloatArray, weights: NDArray) -> tuple[FloatArray, FloatArray]:
+        return pulse_gradient(theta, self.sequence, self._table, weights.astype(np.complex128, copy=False))
 
     def _regular_point(self, theta: FloatArray, known: Sequence[str] = ()) -> tuple[FloatArray, FloatArray]:
         """Move off the points where a parameter vanishes from the signal; without RF nothing is told."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from .._validation import FloatArray, check_option
 from ._base import Parameter
 from ._hybrid_state import HybridStateModel
+from ._mt_bloch import MTBlochModel
 from ._saturation import Lineshape
 from ._sequence import PulseSequence
 from ._two_pool_kernel import simulate
@@ -96,6 +97,11 @@ class MTHybridStateModel(TwoPoolModel, HybridStateModel):
         self, theta: FloatArray, derivatives: bool, basis: FloatArray | None = None
     ) -> tuple[FloatArray, FloatArray]:
         return simulate(theta, self.sequence, self._table, derivatives, basis)
+
+    def _rotating(self, theta: FloatArray) -> tuple[MTBlochModel, FloatArray]:
+        if self.separate_T1:
+            raise ValueError("model must have one T1: MTBlochModel, to which it is compared, has no other.")
+        return MTBlochModel(self.sequence, self.lineshape, self.saturation), theta
 
     def _regular_point(self, theta: FloatArray, known: Sequence[str] = ()) -> tuple[FloatArray, FloatArray]:
         return away_from_no_transfer(self.parameter_names, theta, *self._away_from_bands(theta), known)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,29 @@ class SequenceModel(SignalModel):
         names = inspect.signature(type(self)).parameters
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
+    def with_sequence(self, sequence: PulseSequence) -> Self:
+        """Return the same model of another pulse train.
+
+        Parameters
+        ----------
+        sequence : PulseSequence
+            The pulse train.
+
+        Returns
+        -------
+        SequenceModel
+            Of the same class.
+
+        Raises
+        ------
+        TypeError
+            If `sequence` is no PulseSequence.
+        """
+        if sequence is None:
+            raise TypeError("sequence must be a PulseSequence; got NoneType.")
+        options = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return type(self)(**{**options, "sequence": sequence})
+
     @property
     def n_timepoints(self) -> int:
         """Number of echoes T of a cycle."""
@@ -60,6 +84,14 @@ class SequenceModel(SignalModel):
         self, theta: FloatArray, derivatives: bool, basis: FloatArray | None = None
     ) -> tuple[FloatArray, FloatArray]:
         """Return the signal and, if wanted, its derivatives, projected on real columns if these are given."""
+
+    def _pulse_gradient(self, theta: FloatArray, weights: NDArray) -> tuple[FloatArray, FloatArray] | None:
+        """Return the gradient of a weighted sum by flip angles and durations, two of (T,); None if there is none.
+
+        The sum is that of Re(conj(weights) [s, J]), (n, T, 1 + P), over all entries; with weights of shape (n, T, 1)
+        it is that of the signal.
+        """
+        return None
 
     def _signal(self, theta: FloatArray) -> NDArray:
         return self._simulate(theta, derivatives=False)[0]

@@ -91,6 +91,7 @@ def _make_kernel(generalized: bool, separate_t1: bool) -> Callable[..., None]:
         steps = np.empty((n_pulses, 3, WIDTH))  # exchange_hyperbolic
         saturation = np.empty((n_pulses + 1, 3, WIDTH))  # a, da/dT2s, da/dB1; the last one inverts
         response = np.empty((n_pulses, 2, WIDTH))  # ds(echo)/dy(0)
+        starts = np.empty((n_parameters, 2, WIDTH))  # of the derivatives
         for group in range(len(constants)):
             voxel = constants[group]
             _prepare(voxel, pulses, grid, knots, generalized, saturation, axes, steps)
@@ -101,7 +102,7 @@ def _make_kernel(generalized: bool, separate_t1: bool) -> Callable[..., None]:
                 _trace(voxel, axes, steps, saturation, start, samples)
             else:
                 _trace_derivatives(
-                    voxel, axes, steps, saturation, response, cycle, inversion, start, separate_t1, samples
+                    voxel, axes, steps, saturation, response, cycle, inversion, start, separate_t1, samples, starts
                 )
             emit(samples, 1 + n_parameters, basis, first + group * WIDTH, signal, jacobian)
 
@@ -253,8 +254,10 @@ def _advance(step, derivatives, source, v, r, z, separate_t1, dy):
 
 
 @inlined
-def _trace_derivatives(voxel, axes, steps, saturation, response, cycle, inversion, start, separate_t1, samples):
-    """Signal and its derivatives into samples, (1 + P, T).
+def _trace_derivatives(
+    voxel, axes, steps, saturation, response, cycle, inversion, start, separate_t1, samples, starts
+):
+    """Signal and its derivatives into samples, (1 + P, T), and the derivatives at the start into starts, (P, 2).
 
     The derivatives run from zero through the cycle, which gives their part g at its end; the periodic start
     dy(0) = D (A dy(0) + g) + D' y(T) is then solved for, and its response added at every echo.
@@ -304,6 +307,7 @@ def _trace_derivatives(voxel, axes, steps, saturation, response, cycle, inversio
             dr = dr + beta_b1 * r
             dz = dz + gamma_b1 * z
         dr, dz = _periodic(cycle, inversion, dr, dz)
+        store_row(starts, (p,), (dr, dz))
         scale = load(voxel, (_N_CONSTANTS + p,))
         for t in range(n_pulses):
             free = load(response, (t, 0)) * dr + load(response, (t, 1)) * dz
