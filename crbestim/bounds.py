@@ -94,16 +94,33 @@ def cramer_rao_bound(
     stacked = _stacked(jacobian, covariance)
     noise_std = check_positive(noise_std, "noise_std")
     n_rows, n_parameters = stacked.shape[-2:]
-    flat = np.ascontiguousarray(stacked.reshape(-1, n_rows, n_parameters))
-    norm = np.empty((len(flat), n_parameters))
-    upper = np.zeros((len(flat), n_parameters, n_parameters))
-    run_blocks(lambda block: _orthogonalise(flat[block], norm[block], upper[block]), len(flat), _BLOCK)
+    norm, upper = _triangular(stacked.reshape(-1, n_rows, n_parameters))
     if not np.isfinite(norm).all():
         check_finite(stacked, "jacobian")
     with np.errstate(divide="ignore", over="ignore"):
         bound = _inverse_row_norms(upper, n_rows) * (noise_std / norm) ** 2
     bound[norm == 0] = np.inf
     return bound.reshape(*stacked.shape[:-2], n_parameters)
+
+
+def information_root(jacobian: FloatArray) -> FloatArray:
+    r"""Return G, (n, P, P), with :math:`F^{-1} = G G^T`, of real Jacobians, (n, T, P); inf where F is singular."""
+    norm, upper = _triangular(jacobian)
+    root = np.full_like(upper, np.inf)
+    regular = (np.diagonal(upper, axis1=1, axis2=2) > jacobian.shape[1] * np.finfo(float).eps).all(axis=1)
+    regular &= (norm > 0).all(axis=1)
+    root[regular] = np.linalg.inv(upper[regular]) / norm[regular][:, :, None]
+    return root
+
+
+def _triangular(jacobian: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Norms of the columns, (n, P), and R of the scaled columns, (n, P, P), of Jacobians, (n, T, P)."""
+    flat = np.ascontiguousarray(jacobian)
+    n, _, n_parameters = flat.shape
+    norm = np.empty((n, n_parameters))
+    upper = np.zeros((n, n_parameters, n_parameters))
+    run_blocks(lambda block: _orthogonalise(flat[block], norm[block], upper[block]), n, _BLOCK)
+    return norm, upper
 
 
 @njit(cache=True, error_model="numpy", nogil=True, fastmath={"reassoc", "contract"})

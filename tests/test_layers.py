@@ -9,6 +9,7 @@ import crbestim
 
 LAYERS = (
     "_validation",
+    "_files",
     "_threads",
     "covariance",
     "bounds",

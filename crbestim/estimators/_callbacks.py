@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from skorch.callbacks import Callback
 from torch import Tensor
 from tqdm.auto import tqdm
+
+from .._files import write_whole
 
 _CHECKPOINT_FORMAT = 1
 
@@ -143,12 +142,7 @@ class TrainingCheckpoint(Callback):
             "kept": self.safeguard.weights_,
             "history": json.dumps(net.history.to_list()),
         }
-        partial = self.path.with_name(self.path.name + ".partial")
-        with open(partial, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.path)
+        write_whole(self.path, lambda file: torch.save(state, file))
 
     def resume(self, net: Any) -> None:
         """Give an initialised net the state of the file, if there is one.
@@ -175,15 +169,6 @@ class TrainingCheckpoint(Callback):
         self.safeguard.weights_ = state["kept"]
         net.history.clear()
         net.history.extend(json.loads(state["history"]))
-
-
-def digest_of(settings: dict[str, Any], *arrays: NDArray) -> str:
-    """Return a hash of settings and data."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=repr).encode())
-    for array in arrays:
-        digest.update(repr((array.shape, array.dtype.str)).encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def _epochs_since_best(net: Any) -> int:

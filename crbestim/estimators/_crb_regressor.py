@@ -19,6 +19,7 @@ from skorch.callbacks import GradientNormClipping, LRScheduler
 from skorch.dataset import ValidSplit
 from torch.optim.lr_scheduler import LambdaLR
 
+from .._files import check_checkpoint, digest_of
 from .._validation import (
     FloatArray,
     check_count,
@@ -32,7 +33,7 @@ from .._validation import (
 from ..nn import NETWORKS, CRBLoss, MSELoss
 from ..noise import NoiseModel
 from ._batches import FingerprintBatches
-from ._callbacks import EarlyStop, NonFiniteLossError, ProgressBar, Safeguard, TrainingCheckpoint, digest_of
+from ._callbacks import EarlyStop, NonFiniteLossError, ProgressBar, Safeguard, TrainingCheckpoint
 from ._covariates import Covariates
 from ._recipes import RECIPES, Recipe
 from ._standardisation import mean_and_scale
@@ -294,10 +295,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             if not self.validation_fraction:
                 raise ValueError("patience needs a validation loss: validation_fraction must be positive.")
         if self.checkpoint is not None:
-            if not isinstance(self.checkpoint, (str, os.PathLike)):
-                raise TypeError(f"checkpoint must be a path; got {type(self.checkpoint).__name__}.")
-            if not Path(self.checkpoint).absolute().parent.is_dir():
-                raise ValueError(f"checkpoint: the directory of {self.checkpoint} does not exist.")
+            check_checkpoint(self.checkpoint)
             if not isinstance(self.random_state, numbers.Integral) or self.warm_start:
                 raise ValueError(
                     "checkpoint needs an int as random_state, by which the training is known again, and "

@@ -81,8 +81,13 @@ def pulse_gradient(
 
 @cache
 def _make_kernel(generalized: bool, derivatives: bool) -> Callable[..., None]:
-    files = _adjoint_engine, _bloch_kernel, _exchange_kernel, _saturation_kernel
-    stamp = source_stamp(__file__, *(file.__file__ for file in files))
+    stamp = source_stamp(
+        __file__,
+        _adjoint_engine.__file__,
+        _bloch_kernel.__file__,
+        _exchange_kernel.__file__,
+        _saturation_kernel.__file__,
+    )
     n_parameters = _N_PARAMETERS if derivatives else 0
 
     @compiled

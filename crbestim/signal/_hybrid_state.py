@@ -42,6 +42,8 @@ class HybridStateModel(SequenceModel):
         If `sequence` is no PulseSequence.
     """
 
+    has_pulse_gradient = True
+
     def torch_signal(
         self, theta: Tensor, flip_angle: Tensor | None = None, pulse_duration: Tensor | None = None
     ) -> Tensor:

@@ -77,6 +77,8 @@ class MTBlochModel(TwoPoolModel):
     2022.
     """
 
+    has_pulse_gradient = True
+
     def __init__(
         self,
         sequence: PulseSequence | None = None,

@@ -159,6 +159,11 @@ class PulseSequence:
         """Amplitude of each pulse, gamma B1 = alpha / tau, in rad/s, shape (T,)."""
         return self.flip_angle / self.pulse_duration
 
+    @property
+    def rf_power(self) -> float:
+        r"""Mean of :math:`\omega_1^2` over the repetition times, in rad^2/s^2: sum of alpha^2 / tau, over T TR."""
+        return float((self.flip_angle**2 / self.pulse_duration).sum() / (self.n_pulses * self.repetition_time))
+
     def __reduce__(self) -> tuple[type[PulseSequence], tuple[FloatArray, FloatArray, float, float]]:
         return type(self), (self.flip_angle, self.pulse_duration, self.repetition_time, self.inversion_duration)
 

@@ -34,6 +34,7 @@ class SequenceModel(SignalModel):
     """
 
     sequence: PulseSequence
+    has_pulse_gradient = False
 
     def __init__(self, sequence: PulseSequence | None, **options: object) -> None:
         sequence = PulseSequence.default() if sequence is None else sequence
@@ -85,13 +86,13 @@ class SequenceModel(SignalModel):
     ) -> tuple[FloatArray, FloatArray]:
         """Return the signal and, if wanted, its derivatives, projected on real columns if these are given."""
 
-    def _pulse_gradient(self, theta: FloatArray, weights: NDArray) -> tuple[FloatArray, FloatArray] | None:
-        """Return the gradient of a weighted sum by flip angles and durations, two of (T,); None if there is none.
+    def _pulse_gradient(self, theta: FloatArray, weights: NDArray) -> tuple[FloatArray, FloatArray]:
+        """Return the gradient of a weighted sum by flip angles and durations, two of (T,).
 
         The sum is that of Re(conj(weights) [s, J]), (n, T, 1 + P), over all entries; with weights of shape (n, T, 1)
-        it is that of the signal.
+        it is that of the signal. Only for models with `has_pulse_gradient`.
         """
-        return None
+        raise NotImplementedError
 
     def _signal(self, theta: FloatArray) -> NDArray:
         return self._simulate(theta, derivatives=False)[0]

@@ -93,8 +93,13 @@ def pulse_gradient(
 
 @cache
 def _make_kernel(generalized: bool, separate_t1: bool) -> Callable[..., None]:
-    files = _adjoint_engine, _two_pool_kernel, _exchange_kernel, _saturation_kernel
-    stamp = source_stamp(__file__, *(file.__file__ for file in files))
+    stamp = source_stamp(
+        __file__,
+        _adjoint_engine.__file__,
+        _two_pool_kernel.__file__,
+        _exchange_kernel.__file__,
+        _saturation_kernel.__file__,
+    )
     n_parameters = 8 if separate_t1 else 7
 
     @compiled

@@ -77,7 +77,8 @@ class TwoPoolModel(SequenceModel):
         x = shortest / t2s[1], sequence.repetition_time / t2s[0]
         if self.saturation == "graham":
             return saturation_table(self.lineshape, *x)
-        return generalized_bloch_table(self.lineshape, *x, b1[1] * max(np.pi, float(sequence.flip_angle.max())))
+        half_turns = max(1.0, np.ceil(sequence.flip_angle.max() / np.pi))  # so that few trains need another table
+        return generalized_bloch_table(self.lineshape, *x, b1[1] * np.pi * half_turns)
 
 
 def away_from_no_transfer(

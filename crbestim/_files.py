@@ -1,0 +1,43 @@
+"""Files that are whole or absent, and what tells whose state a file holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def check_checkpoint(path: object) -> Path | None:
+    """Return the path of a checkpoint, or None; raise if it is no path or has no directory."""
+    if path is None:
+        return None
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"checkpoint must be a path; got {type(path).__name__}.")
+    if not Path(path).absolute().parent.is_dir():
+        raise ValueError(f"checkpoint: the directory of {path} does not exist.")
+    return Path(path)
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Replace a file as a whole: a kill leaves the old one or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def digest_of(settings: dict[str, Any], *arrays: NDArray) -> str:
+    """Return a hash of settings and data."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=repr).encode())
+    for array in arrays:
+        digest.update(repr((array.shape, array.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

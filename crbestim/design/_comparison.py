@@ -1,0 +1,82 @@
+"""Bounds of two models, such as two sequences, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from .._validation import FloatArray, check_count
+from ..signal import SignalModel
+
+
+def compare_bounds(
+    model: SignalModel,
+    reference: SignalModel,
+    theta: ArrayLike | pd.DataFrame,
+    targets: str | Sequence[str] | None = None,
+    known: str | Sequence[str] = (),
+    *,
+    n_resamples: int = 200,
+    random_state: int | np.random.Generator | None = 0,
+) -> pd.DataFrame:
+    """Compare the least standard deviations that two models allow, voxel by voxel.
+
+    Parameters
+    ----------
+    model, reference : SignalModel
+        Models with the same parameters, such as those of two sequences.
+    theta : array_like or DataFrame of shape (n, P)
+        Tissues, other ones than those of the design.
+    targets, known : sequence of str, optional
+        As for `SignalModel.crb`.
+    n_resamples : int, default=200
+        Bootstrap samples of the tissues, for the standard errors.
+    random_state : int, Generator or None, default=0
+        Of these samples.
+
+    Returns
+    -------
+    DataFrame
+        One row a target and one of their geometric mean. Columns: median over tissues of the ratio of sqrt(CRB), the
+        model's over the reference's, its standard_error, and the 5th and 95th percentile. Tissues of which neither
+        tells the target are left out; n is the number of the others.
+
+    Raises
+    ------
+    ValueError
+        If the models' parameters differ, or as `SignalModel.crb`.
+    """
+    if model.parameter_names != reference.parameter_names:
+        raise ValueError(
+            f"model and reference must have the same parameters; got {list(model.parameter_names)} and "
+            f"{list(reference.parameter_names)}."
+        )
+    check_count(n_resamples, "n_resamples", 2)
+    names = model.check_names(targets, known)
+    ours, theirs = (each.crb(theta, names, known=known) for each in (model, reference))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.sqrt(ours / theirs)
+    ratio[np.isinf(ours) & np.isinf(theirs)] = np.nan
+    rng = np.random.default_rng(random_state)
+    medians = _medians(ratio)
+    resampled = np.array([_medians(ratio[rng.integers(len(ratio), size=len(ratio))]) for _ in range(n_resamples)])
+    table = pd.DataFrame(
+        {
+            "median": medians,
+            "standard_error": resampled.std(axis=0, ddof=1),
+            "5 %": [*np.nanquantile(ratio, 0.05, axis=0), np.nan],
+            "95 %": [*np.nanquantile(ratio, 0.95, axis=0), np.nan],
+            "n": [*np.isfinite(ratio).sum(axis=0), len(ratio)],
+        },
+        index=pd.Index([*names, "geometric mean"], name="target"),
+    )
+    return table
+
+
+def _medians(ratio: FloatArray) -> FloatArray:
+    """Of each target, and their geometric mean."""
+    medians = np.nanmedian(ratio, axis=0)
+    return np.append(medians, np.exp(np.log(medians).mean()))

@@ -1,0 +1,125 @@
+"""What a scanner, a patient and an approximation allow a pulse train to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from .._validation import check_positive
+from ..signal import PulseSequence
+
+
+@dataclass(frozen=True)
+class SequenceConstraints:
+    r"""Limits of the pulses of a train. The inversion pulse is not counted.
+
+    Parameters
+    ----------
+    flip_angle : tuple of float, default=(0, pi)
+        Least and largest flip angle, in rad.
+    rf_amplitude : float, default=2000 pi
+        Largest amplitude :math:`\omega_1 = \alpha / \tau` of a pulse, in rad/s.
+    pulse_duration : tuple of float, default=(0.1e-3, 0.5e-3)
+        Shortest and longest pulse, in s.
+    rf_power : float or None, default=2.81e5
+        Largest power :math:`\sum_t \omega_{1,t}^2 \tau_t / (T\,T_R)`, in rad^2/s^2; None: any.
+    hybrid_state_error : float or None, default=0.1
+        Largest geometric mean over tissues of `hybrid_state_error`; None: any. Only counts for models of the hybrid
+        state, which holds only if the flip angles change slowly.
+
+    Raises
+    ------
+    TypeError
+        If a limit is no number.
+    ValueError
+        If a limit is not positive and finite, a range is not in order, the flip angles exceed 2 pi, or the limits
+        exclude every pulse.
+
+    Notes
+    -----
+    The power is that of the published pattern of the paper's authors, and rather high: see what the scanner allows.
+    """
+
+    flip_angle: tuple[float, float] = (0.0, np.pi)
+    rf_amplitude: float = 2 * np.pi * 1000
+    pulse_duration: tuple[float, float] = (0.1e-3, 0.5e-3)
+    rf_power: float | None = 2.81e5
+    hybrid_state_error: float | None = 0.1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "flip_angle", _range(self.flip_angle, "flip_angle", least=0.0))
+        object.__setattr__(self, "pulse_duration", _range(self.pulse_duration, "pulse_duration"))
+        check_positive(self.rf_amplitude, "rf_amplitude")
+        for name in ("rf_power", "hybrid_state_error"):
+            if getattr(self, name) is not None:
+                check_positive(getattr(self, name), name)
+        if self.flip_angle[1] > 2 * np.pi:
+            raise ValueError(f"flip_angle must not exceed 2 pi rad; got {self.flip_angle[1]:g}. Is it in degrees?")
+        if self.flip_angle[0] > self.rf_amplitude * self.pulse_duration[0]:
+            raise ValueError(
+                f"flip_angle of at least {self.flip_angle[0]:g} rad needs an rf_amplitude of "
+                f"{self.flip_angle[0] / self.pulse_duration[0]:g} rad/s in the shortest pulse_duration; "
+                f"rf_amplitude is {self.rf_amplitude:g} rad/s."
+            )
+
+    def check_times(self, sequence: PulseSequence) -> None:
+        """Raise ValueError if pulses cannot be as long as allowed, or the least flip angle takes too much power."""
+        if self.pulse_duration[1] > sequence.repetition_time:
+            raise ValueError(
+                f"constraints: pulse_duration must not exceed the repetition time of {sequence.repetition_time:g} s; "
+                f"got {self.pulse_duration[1]:g} s."
+            )
+        least = self.flip_angle[0] ** 2 / self.pulse_duration[0] / sequence.repetition_time
+        if self.rf_power is not None and least > self.rf_power:
+            raise ValueError(
+                f"constraints: the least flip_angle in the shortest pulse_duration takes a power of {least:g} "
+                f"rad^2/s^2, above rf_power = {self.rf_power:g}."
+            )
+
+    def table(self, sequence: PulseSequence, error: float | None = None) -> pd.DataFrame:
+        """Compare a sequence with the limits.
+
+        Parameters
+        ----------
+        sequence : PulseSequence
+            The pulse train.
+        error : float, optional
+            Geometric mean of its `hybrid_state_error`.
+
+        Returns
+        -------
+        DataFrame
+            Columns lowest, highest (of the sequence), low, high (the limits; NaN if there is none) and met.
+        """
+        rows = {
+            "flip_angle [rad]": (sequence.flip_angle, self.flip_angle),
+            "rf_amplitude [rad/s]": (sequence.rf_amplitude, (np.nan, self.rf_amplitude)),
+            "pulse_duration [s]": (sequence.pulse_duration, self.pulse_duration),
+            "rf_power [rad^2/s^2]": (np.array([sequence.rf_power]), (np.nan, self.rf_power)),
+        }
+        if error is not None:
+            rows["hybrid_state_error"] = np.array([error]), (np.nan, self.hybrid_state_error)
+        table = pd.DataFrame(
+            [[values.min(), values.max(), *limits] for values, limits in rows.values()],
+            index=list(rows),
+            columns=["lowest", "highest", "low", "high"],
+            dtype=float,
+        )
+        slack = 1 + 1e-9  # of rounding
+        table["met"] = ~((table["lowest"] * slack < table["low"]) | (table["highest"] > table["high"] * slack))
+        return table
+
+
+def _range(values: tuple[float, float], name: str, least: float | None = None) -> tuple[float, float]:
+    try:
+        low, high = values
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a pair of numbers, least and largest; got {values!r}.") from error
+    if isinstance(low, bool) or low != least:
+        low = check_positive(low, f"{name}[0]")
+    high = check_positive(high, f"{name}[1]")
+    if low > high:
+        raise ValueError(f"{name} must be in order, least and largest; got {values!r}.")
+    return float(low), float(high)

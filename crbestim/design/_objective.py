@@ -1,0 +1,109 @@
+"""What the optimiser minimises: the cost of the bound, and what power and hybrid state do not allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .._validation import FloatArray
+from ..signal import PulseSequence, SignalModel
+from ..signal._hybrid_state import HybridStateModel
+from ..signal._sequence_model import SequenceModel
+from ._constraints import SequenceConstraints
+from ._controls import PulseControls
+from ._cost import BoundCost
+from ._hybrid_state_error import log_error, log_error_gradient
+
+_DIFFERENCE = 1e-6  # of a knot, for models without gradients
+_STIFFNESS = 5.0
+_MARGIN = 0.01  # by which the limits are undercut, as they are met approximately
+
+
+class Objective:
+    r"""Cost of the bound with an augmented Lagrangian for the power and the error of the hybrid state.
+
+    Either limit is an inequality :math:`g = \log(value / limit) \le 0`, for which
+
+    .. math:: \frac{\max(0, \lambda + 2 \rho g)^2 - \lambda^2}{4 \rho}
+
+    is added; the multiplier :math:`\lambda`, from 0 on, becomes :math:`\max(0, \lambda + 2 \rho g)` at a minimum.
+
+    Parameters
+    ----------
+    make_model : callable
+        Returns the model of a PulseSequence.
+    controls : PulseControls
+        Knots.
+    cost : BoundCost
+        Cost of the bound.
+    constraints : SequenceConstraints
+        The limits.
+    """
+
+    def __init__(
+        self,
+        make_model: Callable[[PulseSequence], SignalModel],
+        controls: PulseControls,
+        cost: BoundCost,
+        constraints: SequenceConstraints,
+    ) -> None:
+        self._make_model, self._controls, self._cost = make_model, controls, cost
+        self._limits = constraints
+        self.multipliers = np.zeros(2)
+
+    def __call__(self, knots: FloatArray) -> tuple[float, FloatArray]:
+        """Return value and gradient by the knots."""
+        sequence = self._controls.sequence(knots)
+        model = self._make_model(sequence)
+        if not (isinstance(model, SequenceModel) and model.has_pulse_gradient):
+            return self._differences(knots)
+        value, by_flip, by_duration = self._cost.value_and_gradient(model)
+        pressure = np.maximum(0, self.multipliers + 2 * _STIFFNESS * self.excess(sequence, model))
+        flip_angle, duration = sequence.flip_angle, sequence.pulse_duration
+        if pressure[0]:
+            energy = (flip_angle**2 / duration).sum()
+            by_flip = by_flip + pressure[0] * 2 * flip_angle / duration / energy
+            by_duration = by_duration - pressure[0] * (flip_angle / duration) ** 2 / energy
+        if pressure[1]:
+            assert isinstance(model, HybridStateModel)
+            by_flip_error, by_duration_error = log_error_gradient(model, self._cost.theta)
+            by_flip = by_flip + pressure[1] * by_flip_error
+            by_duration = by_duration + pressure[1] * by_duration_error
+        return value + self._penalty(pressure), self._controls.pull_back(knots, by_flip, by_duration)
+
+    def value(self, knots: FloatArray) -> float:
+        """Return the value alone."""
+        sequence = self._controls.sequence(knots)
+        model = self._make_model(sequence)
+        pressure = np.maximum(0, self.multipliers + 2 * _STIFFNESS * self.excess(sequence, model))
+        return self._cost.value(self._cost.bounds(model)) + self._penalty(pressure)
+
+    def tighten(self, knots: FloatArray) -> None:
+        """Adapt the multipliers at a minimum."""
+        sequence = self._controls.sequence(knots)
+        excess = self.excess(sequence, self._make_model(sequence))
+        self.multipliers = np.maximum(0, self.multipliers + 2 * _STIFFNESS * excess)
+
+    def excess(self, sequence: PulseSequence, model: SignalModel) -> FloatArray:
+        """Logarithms of power and error over their limits; -inf where there is none."""
+        excess = np.full(2, -np.inf)
+        if self._limits.rf_power is not None and sequence.rf_power > 0:
+            excess[0] = np.log(sequence.rf_power / self._limits.rf_power)
+        if self._limits.hybrid_state_error is not None and isinstance(model, HybridStateModel):
+            limit = (1 - _MARGIN) * self._limits.hybrid_state_error
+            excess[1] = log_error(model, self._cost.theta) - np.log(limit)
+        return excess
+
+    def _penalty(self, pressure: FloatArray) -> float:
+        return float(((pressure**2 - self.multipliers**2) / (4 * _STIFFNESS)).sum())
+
+    def _differences(self, knots: FloatArray) -> tuple[float, FloatArray]:
+        """Value and gradient by differences, into the range of the knots."""
+        value, gradient = self.value(knots), np.empty_like(knots)
+        for i, knot in enumerate(knots):
+            step = _DIFFERENCE if knot < 0.5 else -_DIFFERENCE
+            shifted = knots.copy()
+            shifted[i] += step
+            gradient[i] = (self.value(shifted) - value) / step
+        return value, gradient
