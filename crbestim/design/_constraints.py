@@ -23,7 +23,7 @@ class SequenceConstraints:
         Largest amplitude :math:`\omega_1 = \alpha / \tau` of a pulse, in rad/s.
     pulse_duration : tuple of float, default=(0.1e-3, 0.5e-3)
         Shortest and longest pulse, in s.
-    rf_power : float or None, default=2.81e5
+    rf_power : float or None, default=2.8e5
         Largest power :math:`\sum_t \omega_{1,t}^2 \tau_t / (T\,T_R)`, in rad^2/s^2; None: any.
     hybrid_state_error : float or None, default=0.1
         Largest geometric mean over tissues of `hybrid_state_error`; None: any. Only counts for models of the hybrid
@@ -45,7 +45,7 @@ class SequenceConstraints:
     flip_angle: tuple[float, float] = (0.0, np.pi)
     rf_amplitude: float = 2 * np.pi * 1000
     pulse_duration: tuple[float, float] = (0.1e-3, 0.5e-3)
-    rf_power: float | None = 2.81e5
+    rf_power: float | None = 2.8e5
     hybrid_state_error: float | None = 0.1
 
     def __post_init__(self) -> None:

@@ -85,6 +85,15 @@ class PulseControls:
             np.concatenate([rng.beta(0.7, 2.0, self.n_knots), rng.uniform(0.2, 0.8, self.n_knots)])
         )
 
+    def redraw_stretch(self, knots: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Return knots of which a stretch, round the cycle, is drawn anew."""
+        length = max(1, round(self.n_knots * rng.uniform(0.05, 0.3)))
+        places = (rng.integers(self.n_knots) + np.arange(length)) % self.n_knots
+        both = np.concatenate([places, self.n_knots + places])
+        changed = knots.copy()
+        changed[both] = self.random(rng)[both]
+        return self.within_power(changed)
+
     def nearest(self, sequence: PulseSequence) -> FloatArray:
         """Return the knots that come closest to a pulse train."""
         shortest, longest = self._limits.pulse_duration

@@ -66,6 +66,17 @@ class BoundCost:
                 )
             self._scale = 1 / values**2
 
+    def check_told(self, model: SignalModel) -> None:
+        """Raise ValueError if a target of a tissue is infinite whatever the pulses, as where there is no signal."""
+        factor = model._regular_point(self.theta, self._known)[1][:, self._targets]
+        if not np.isfinite(factor).all():
+            row, column = np.argwhere(~np.isfinite(factor))[0]
+            tissue = ", ".join(f"{n} = {v:g}" for n, v in zip(model.parameter_names, self.theta[row], strict=True))
+            raise ValueError(
+                f"theta: no pulses tell {model.parameter_names[self._targets[column]]} in tissue {row}, {tissue}; "
+                "leave such tissues out."
+            )
+
     def bounds(self, model: SignalModel) -> FloatArray:
         """Return the bounds of the targets, (n, len(targets))."""
         parts = [self._evaluate(model, chunk)[0] for chunk in self._chunks(model)]
@@ -78,19 +89,30 @@ class BoundCost:
                 return float((0.5 * np.log(bounds) @ self._weights).mean())
             return float(0.5 * np.log(((bounds * self._scale) @ self._weights).mean()))
 
-    def value_and_gradient(self, model: SequenceModel) -> tuple[float, FloatArray, FloatArray]:
-        """Return the cost of a model that has pulse gradients, and its gradient by flip angles and durations."""
+    def value_and_gradient(
+        self, model: SequenceModel, signal_weights: FloatArray | None = None
+    ) -> tuple[float, FloatArray, FloatArray]:
+        """Return the cost of a model that has pulse gradients, and its gradient by flip angles and durations.
+
+        To the gradient is added that of the sum of the signals with weights, (n, T), if there are any. That of an
+        infinite cost is zero.
+        """
         chunks = self._chunks(model)
         kept = self._evaluate(model, chunks[0]) if len(chunks) == 1 else None
         bounds = self.bounds(model) if kept is None else kept[0]
-        slopes = self._slopes(bounds)
         total: list[FloatArray] = [np.zeros(model.n_timepoints), np.zeros(model.n_timepoints)]
+        if not np.isfinite(bounds).all():
+            return np.inf, total[0], total[1]
+        slopes = self._slopes(bounds)
         for chunk in chunks:
             _, where, factor, columns, root = kept or self._evaluate(model, chunk)
             # C = (F^-1)_kk with F = Re(A^H A) changes with A by -2 A (F^-1)_:k (F^-1)_k:
             inverse = root @ root[:, self._positions].swapaxes(1, 2)
             weights = -2 * (columns @ (inverse * (slopes[chunk] * factor)[:, None, :])) @ inverse.swapaxes(1, 2)
-            part = model._pulse_gradient(where, self._of_model(weights, len(model.parameters)))
+            weights = self._of_model(weights, len(model.parameters))
+            if signal_weights is not None:
+                weights[:, :, 0] += signal_weights[chunk]
+            part = model._pulse_gradient(where, weights)
             for sum_, values in zip(total, part, strict=True):
                 sum_ += values
         return self.value(bounds), total[0], total[1]
@@ -118,7 +140,8 @@ class BoundCost:
         """Weights of [s, J], (n, T, 1 + P), from those of the columns of `_with_scale`."""
         result = np.zeros((*weights.shape[:2], 1 + n_parameters), dtype=weights.dtype)
         n_free = len(self._free)
-        result[:, :, [1 + column for column in self._free]] = weights[:, :, :n_free]
+        for i, column in enumerate(self._free):
+            result[:, :, 1 + column] = weights[:, :, i]
         result[:, :, 0] = weights[:, :, n_free]
         if weights.shape[2] > n_free + 1:  # the column i s of Im M0
             result[:, :, 0] -= 1j * weights[:, :, n_free + 1]

@@ -50,20 +50,35 @@ def check_hybrid(model: object) -> HybridStateModel:
     return model
 
 
-def log_error(model: HybridStateModel, theta: FloatArray) -> float:
-    """Mean logarithm of the error."""
-    square, _, _ = _square_and_slopes(model, theta)
-    return float(0.5 * np.log(square + _LEAST_SQUARE).mean())
+class HybridStateError:
+    """Mean logarithm of the error over tissues, and what it takes for its gradient.
 
+    Parameters
+    ----------
+    model : HybridStateModel
+        A model.
+    theta : ndarray of shape (n, P)
+        Tissues.
 
-def log_error_gradient(model: HybridStateModel, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Gradient of `log_error` by the flip angles and durations, two of (T,)."""
-    square, by_hybrid, by_rotating = _square_and_slopes(model, theta)
-    weight = (0.5 / (square + _LEAST_SQUARE) / len(square))[:, None]
-    rotating, theta_rotating = model._rotating(theta)
-    ours = model._pulse_gradient(theta, (weight * by_hybrid)[:, :, None])
-    theirs = rotating._pulse_gradient(theta_rotating, (weight * by_rotating)[:, :, None])
-    return ours[0] + theirs[0], ours[1] + theirs[1]
+    Attributes
+    ----------
+    mean_log : float
+        The mean logarithm.
+    """
+
+    def __init__(self, model: HybridStateModel, theta: FloatArray) -> None:
+        self._rotating, self._theta = model._rotating(theta)
+        square, self._by_hybrid, self._by_rotating = _square_and_slopes(model, theta)
+        self.mean_log = float(0.5 * np.log(square + _LEAST_SQUARE).mean())
+        self._weight = (0.5 / (square + _LEAST_SQUARE) / len(square))[:, None]
+
+    def signal_weights(self) -> FloatArray:
+        """Return its derivatives by the hybrid state's signals, (n, T)."""
+        return self._weight * self._by_hybrid
+
+    def gradient_of_reference(self) -> tuple[FloatArray, FloatArray]:
+        """Return the part of its gradient by flip angles and durations that comes from the rotating magnetisation."""
+        return self._rotating._pulse_gradient(self._theta, (self._weight * self._by_rotating)[:, :, None])
 
 
 def _square_and_slopes(model: HybridStateModel, theta: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

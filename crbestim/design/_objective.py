@@ -13,10 +13,10 @@ from ..signal._sequence_model import SequenceModel
 from ._constraints import SequenceConstraints
 from ._controls import PulseControls
 from ._cost import BoundCost
-from ._hybrid_state_error import log_error, log_error_gradient
+from ._hybrid_state_error import HybridStateError
 
 _DIFFERENCE = 1e-6  # of a knot, for models without gradients
-_STIFFNESS = 5.0
+_STIFFNESS = 5.0  # in the beginning
 _MARGIN = 0.01  # by which the limits are undercut, as they are met approximately
 
 
@@ -27,7 +27,8 @@ class Objective:
 
     .. math:: \frac{\max(0, \lambda + 2 \rho g)^2 - \lambda^2}{4 \rho}
 
-    is added; the multiplier :math:`\lambda`, from 0 on, becomes :math:`\max(0, \lambda + 2 \rho g)` at a minimum.
+    is added; the multiplier :math:`\lambda`, from 0 on, becomes :math:`\max(0, \lambda + 2 \rho g)` at a minimum, and
+    the stiffness :math:`\rho` doubles.
 
     Parameters
     ----------
@@ -51,6 +52,7 @@ class Objective:
         self._make_model, self._controls, self._cost = make_model, controls, cost
         self._limits = constraints
         self.multipliers = np.zeros(2)
+        self._stiffness = _STIFFNESS
 
     def __call__(self, knots: FloatArray) -> tuple[float, FloatArray]:
         """Return value and gradient by the knots."""
@@ -58,45 +60,52 @@ class Objective:
         model = self._make_model(sequence)
         if not (isinstance(model, SequenceModel) and model.has_pulse_gradient):
             return self._differences(knots)
-        value, by_flip, by_duration = self._cost.value_and_gradient(model)
-        pressure = np.maximum(0, self.multipliers + 2 * _STIFFNESS * self.excess(sequence, model))
-        flip_angle, duration = sequence.flip_angle, sequence.pulse_duration
+        error = self._error(model)
+        pressure = self._pressure(sequence, error)
+        if error is None or not pressure[1]:
+            value, by_flip, by_duration = self._cost.value_and_gradient(model)
+        else:
+            weights = pressure[1] * error.signal_weights()
+            value, by_flip, by_duration = self._cost.value_and_gradient(model, weights)
+            for sum_, part in zip((by_flip, by_duration), error.gradient_of_reference(), strict=True):
+                sum_ += pressure[1] * part
         if pressure[0]:
+            flip_angle, duration = sequence.flip_angle, sequence.pulse_duration
             energy = (flip_angle**2 / duration).sum()
-            by_flip = by_flip + pressure[0] * 2 * flip_angle / duration / energy
-            by_duration = by_duration - pressure[0] * (flip_angle / duration) ** 2 / energy
-        if pressure[1]:
-            assert isinstance(model, HybridStateModel)
-            by_flip_error, by_duration_error = log_error_gradient(model, self._cost.theta)
-            by_flip = by_flip + pressure[1] * by_flip_error
-            by_duration = by_duration + pressure[1] * by_duration_error
+            by_flip += pressure[0] * 2 * flip_angle / duration / energy
+            by_duration -= pressure[0] * (flip_angle / duration) ** 2 / energy
         return value + self._penalty(pressure), self._controls.pull_back(knots, by_flip, by_duration)
 
     def value(self, knots: FloatArray) -> float:
         """Return the value alone."""
         sequence = self._controls.sequence(knots)
         model = self._make_model(sequence)
-        pressure = np.maximum(0, self.multipliers + 2 * _STIFFNESS * self.excess(sequence, model))
+        pressure = self._pressure(sequence, self._error(model))
         return self._cost.value(self._cost.bounds(model)) + self._penalty(pressure)
 
     def tighten(self, knots: FloatArray) -> None:
-        """Adapt the multipliers at a minimum."""
+        """Adapt the multipliers at a minimum, and double the stiffness."""
         sequence = self._controls.sequence(knots)
-        excess = self.excess(sequence, self._make_model(sequence))
-        self.multipliers = np.maximum(0, self.multipliers + 2 * _STIFFNESS * excess)
+        self.multipliers = self._pressure(sequence, self._error(self._make_model(sequence)))
+        self._stiffness *= 2
 
-    def excess(self, sequence: PulseSequence, model: SignalModel) -> FloatArray:
-        """Logarithms of power and error over their limits; -inf where there is none."""
+    def _error(self, model: SignalModel) -> HybridStateError | None:
+        """Error of the hybrid state, if it is limited."""
+        if self._limits.hybrid_state_error is None or not isinstance(model, HybridStateModel):
+            return None
+        return HybridStateError(model, self._cost.theta)
+
+    def _pressure(self, sequence: PulseSequence, error: HybridStateError | None) -> FloatArray:
+        """Derivatives of the penalty by the logarithms of power and error."""
         excess = np.full(2, -np.inf)
         if self._limits.rf_power is not None and sequence.rf_power > 0:
             excess[0] = np.log(sequence.rf_power / self._limits.rf_power)
-        if self._limits.hybrid_state_error is not None and isinstance(model, HybridStateModel):
-            limit = (1 - _MARGIN) * self._limits.hybrid_state_error
-            excess[1] = log_error(model, self._cost.theta) - np.log(limit)
-        return excess
+        if error is not None and self._limits.hybrid_state_error is not None:
+            excess[1] = error.mean_log - np.log((1 - _MARGIN) * self._limits.hybrid_state_error)
+        return np.maximum(0, self.multipliers + 2 * self._stiffness * excess)
 
     def _penalty(self, pressure: FloatArray) -> float:
-        return float(((pressure**2 - self.multipliers**2) / (4 * _STIFFNESS)).sum())
+        return float(((pressure**2 - self.multipliers**2) / (4 * self._stiffness)).sum())
 
     def _differences(self, knots: FloatArray) -> tuple[float, FloatArray]:
         """Value and gradient by differences, into the range of the knots."""

@@ -23,14 +23,13 @@ from ..signal._sequence_model import SequenceModel
 from ._constraints import SequenceConstraints
 from ._controls import LEAST_KNOTS, PulseControls
 from ._cost import BoundCost, Cost
-from ._hybrid_state_error import log_error
+from ._hybrid_state_error import HybridStateError
 from ._objective import Objective
 from ._recorder import OutOfTimeError, Recorder
 
-_MOST_KNOTS = 240  # by default
-_START = "start "
+_MOST_KNOTS = 480  # by default
 _VERY_LARGE = 1e10
-_ROUNDS = 4  # of the refinement, between which the multipliers are adapted
+_ROUNDS = 5  # of the refinement, between which the multipliers are adapted
 
 
 @dataclass(frozen=True)
@@ -45,15 +44,15 @@ class SequenceDesign:
         Its model.
     cost : float
         Its cost over all tissues.
-    starts : DataFrame
-        One row a start: its cost in the end, with what is added for limits that are not met, and the number of
-        iterations and evaluations.
+    stages : DataFrame
+        One row a stage (starts, hops, rounds of the refinement): the least objective, that is the cost and what is
+        added for limits that are not met, and the number of iterations and evaluations.
     history : DataFrame
-        One row an iteration: stage, iteration, objective (cost and what is added for limits), seconds.
+        One row an iteration: stage, iteration, objective, seconds.
     bounds : DataFrame
         One row a target: median over the tissues of the design of the least standard deviation, sqrt(CRB) at
         |M0| = 1 and sigma = 1, of the template's sequence (before) and of the new one (after), and the median of
-        their ratio.
+        their ratio; the template's may be infinite.
     limits : DataFrame
         The pulses, their power and the error of the hybrid state beside the constraints.
     complete : bool
@@ -65,7 +64,7 @@ class SequenceDesign:
     sequence: PulseSequence
     model: SignalModel
     cost: float
-    starts: pd.DataFrame
+    stages: pd.DataFrame
     history: pd.DataFrame
     bounds: pd.DataFrame
     limits: pd.DataFrame
@@ -88,6 +87,7 @@ def optimize_sequence(
     n_knots: int | None = None,
     init: str = "random",
     n_starts: int = 8,
+    n_hops: int = 16,
     max_iter: int = 150,
     refine_iter: int = 600,
     time_budget: float | None = None,
@@ -105,9 +105,11 @@ def optimize_sequence(
 
     Flip angles and durations are cubic splines, whose knots are found by L-BFGS-B, with gradients by every pulse from
     the model's adjoint where it has one (the models of a `PulseSequence` in this package do) and by differences
-    otherwise. The cost has many local minima: several random starts run on a quarter of the tissues, and the best of
-    them is refined on all. Limits of flip angle, amplitude and duration are met by construction, those of power and
-    hybrid state by an augmented Lagrangian; in the end the power is scaled down to its limit.
+    otherwise. The cost has many local minima. Several random starts run with half of the knots on a quarter of the
+    tissues; then a stretch of the best one's knots is drawn anew, time and again, and what becomes of it is kept if it
+    is better (basin hopping); the best is refined with all knots on all tissues. Limits of flip angle, amplitude and
+    duration are met by construction, those of power and hybrid state by an augmented Lagrangian; in the end the power
+    is scaled down to its limit.
 
     Parameters
     ----------
@@ -134,15 +136,17 @@ def optimize_sequence(
     n_tissues : int, default=128
         Size of the sample of the prior.
     n_knots : int, optional
-        Knots of the flip angles, and as many of the durations; by default one for four pulses, but at most 240.
+        Knots of the flip angles, and as many of the durations; by default one for two pulses, but at most 480.
     init : {"random", "sequence"}, default="random"
         Where the first start begins: at random knots, as all others, or at the template.
     n_starts : int, default=8
         Number of starts.
+    n_hops : int, default=16
+        Number of changes to the best start that are tried.
     max_iter : int, default=150
-        Iterations of each start.
+        Iterations of each start and hop, at most.
     refine_iter : int, default=600
-        Iterations of the best start on all tissues, at most.
+        Iterations of the refinement, at most.
     time_budget : float, optional
         Time in s after which the best sequence so far is returned.
     checkpoint : path-like, optional
@@ -162,7 +166,7 @@ def optimize_sequence(
     TypeError
         If an argument has the wrong type.
     ValueError
-        If an argument has the wrong value, limits contradict one another, the template tells a tissue's target not
+        If an argument has the wrong value, limits contradict one another, a target of a tissue is told by no pulses
         at all, or a checkpoint belongs to another design.
 
     References
@@ -175,9 +179,10 @@ def optimize_sequence(
     if not isinstance(first, SignalModel):
         raise TypeError(f"model must return a SignalModel; got {type(first).__name__}.")
     limits = _checked_limits(constraints, template, first)
-    for name, value, least in (("n_tissues", n_tissues, 1), ("n_starts", n_starts, 1), ("max_iter", max_iter, 1),
-                               ("refine_iter", refine_iter, 0)):  # fmt: skip
-        check_count(value, name, least)
+    for name, value in {"n_tissues": n_tissues, "n_starts": n_starts, "max_iter": max_iter}.items():
+        check_count(value, name)
+    for name, value in {"n_hops": n_hops, "refine_iter": refine_iter}.items():
+        check_count(value, name, 0)
     check_option("init", init, ("random", "sequence"))
     n_knots = _checked_knots(n_knots, template.n_pulses)
     if time_budget is not None:
@@ -192,52 +197,55 @@ def optimize_sequence(
     rng = np.random.default_rng(random_state)
     tissues = _tissues(first, prior, theta, n_tissues, rng)
 
-    controls = PulseControls(template, limits, n_knots)
+    coarse = PulseControls(template, limits, max(LEAST_KNOTS, n_knots // 2))
     begins = [
-        controls.nearest(template) if init == "sequence" and i == 0 else controls.random(rng) for i in range(n_starts)
+        coarse.nearest(template) if init == "sequence" and i == 0 else coarse.random(rng) for i in range(n_starts)
     ]
     whole = BoundCost(cost, tissues, first, names, known, counts)
     quarter = BoundCost(cost, tissues[: max(1, len(tissues) // 4)], first, names, known, counts)
+    whole.check_told(first)
     before = whole.bounds(first)
-    if not np.isfinite(before).all():
-        row, column = np.argwhere(~np.isfinite(before))[0]
-        raise ValueError(
-            f"theta: the bound of {names[column]} is infinite in tissue {row}, "
-            f"{dict(zip(first.parameter_names, map(float, tissues[row]), strict=True))}; leave such tissues out."
-        )
     settings = {
         "limits": repr(limits), "targets": names, "known": list(quarter._known), "weights": counts.tolist(),
-        "cost": cost, "n_knots": n_knots, "n_starts": n_starts, "max_iter": max_iter, "refine_iter": refine_iter,
+        "cost": cost, "n_knots": n_knots, "n_hops": n_hops, "max_iter": max_iter, "refine_iter": refine_iter,
         "times": [template.repetition_time, template.inversion_duration, template.n_pulses],
     }  # fmt: skip
     digest = digest_of(settings, tissues, first._signal(tissues[:1]), before, *begins)
-    bar = tqdm(total=n_starts * max_iter + refine_iter, desc="design", unit="iteration", disable=not progress)
+    controls = coarse
+    n_total = (n_starts + n_hops) * max_iter + refine_iter
+    bar = tqdm(total=n_total, desc="design", unit="iteration", disable=not progress)
     run = _Run(Recorder(path, digest, time_budget), bar)
     try:
+        search = Objective(make_model, coarse, quarter, limits)
         for i, begin in enumerate(begins):
-            run.minimise(f"{_START}{i}", Objective(make_model, controls, quarter, limits), begin, max_iter)
-        knots, objective = run.best_start(), Objective(make_model, controls, whole, limits)
+            run.minimise(f"start {i}", search, begin, max_iter)
+        for i in range(n_hops):
+            run.minimise(f"hop {i}", search, coarse.redraw_stretch(run.best, rng), max_iter)
+        controls = PulseControls(template, limits, n_knots)
+        run.best = controls.nearest(coarse.sequence(run.best))
+        objective = Objective(make_model, controls, whole, limits)
         for i, n_iter in enumerate(np.diff(np.arange(_ROUNDS + 1) * refine_iter // _ROUNDS)):
-            knots = run.minimise(f"refinement {i}", objective, knots, int(n_iter))
-            objective.tighten(knots)
+            run.least = np.inf  # as the multipliers have changed
+            run.minimise(f"refinement {i}", objective, run.best, int(n_iter))
+            objective.tighten(run.best)
         complete = True
     except OutOfTimeError:
-        knots, complete = run.last(), False
+        complete = False
     finally:
         run.close()
 
-    knots = controls.within_power(knots)
+    knots = controls.within_power(run.best)
     designed = controls.sequence(knots)
     final = make_model(designed)
     after = whole.bounds(final)
     error = None
     if limits.hybrid_state_error is not None and isinstance(final, HybridStateModel):
-        error = float(np.exp(log_error(final, tissues)))
+        error = float(np.exp(HybridStateError(final, tissues).mean_log))
     return SequenceDesign(
         sequence=designed,
         model=final,
         cost=whole.value(after),
-        starts=run.starts(),
+        stages=run.stages(),
         history=pd.DataFrame(run.history, columns=["stage", "iteration", "objective", "seconds"]),
         bounds=_median_bounds(before, after, names),
         limits=limits.table(designed, error),
@@ -247,74 +255,59 @@ def optimize_sequence(
 
 
 class _Run:
-    """Minimisations one after the other, the record of their evaluations, and the progress bar."""
+    """Minimisations one after the other: their best knots, the record of their evaluations, and the progress bar."""
+
+    best: FloatArray
 
     def __init__(self, recorder: Recorder, bar: tqdm) -> None:
         self._recorder, self._bar = recorder, bar
+        self.least = np.inf
         self.history: list[tuple[str, int, float, float]] = []
-        self._stages: dict[str, _Stage] = {}
+        self._stages: list[tuple[str, float, int, int]] = []
 
-    def minimise(self, name: str, objective: Objective, begin: FloatArray, n_iter: int) -> FloatArray:
-        """Return the best knots of a stage."""
-        stage = self._stages[name] = _Stage(begin)
-        number = len(self._stages)
-        seconds = 0.0
+    def minimise(self, stage: str, objective: Objective, begin: FloatArray, n_iter: int) -> None:
+        """Minimise, and keep the best knots if they are better than those of the stages before."""
+        if not hasattr(self, "best"):
+            self.best = begin
+        number, iterations, evaluations, seconds, lowest = len(self._stages), 0, 0, 0.0, np.inf
 
         def function(knots: FloatArray) -> tuple[float, FloatArray]:
-            nonlocal seconds
+            nonlocal evaluations, seconds, lowest
             value, gradient, seconds = self._recorder.evaluate(objective, number, knots)
-            stage.evaluations += 1
-            if value < stage.value:
-                stage.value, stage.knots = value, knots.copy()
+            evaluations += 1
+            lowest = min(lowest, value)
+            if value < self.least:
+                self.least, self.best = value, knots.copy()
             # The line search steps back from where a bound is infinite.
             return (value, gradient) if np.isfinite(value) else (_VERY_LARGE, np.zeros_like(gradient))
 
         def callback(intermediate_result: OptimizeResult) -> None:
-            stage.iterations += 1
-            self.history.append((name, stage.iterations, float(intermediate_result.fun), seconds))
-            self._bar.set_postfix({"stage": name, "objective": f"{stage.value:.4f}"}, refresh=False)
+            nonlocal iterations
+            iterations += 1
+            self.history.append((stage, iterations, float(intermediate_result.fun), seconds))
+            self._bar.set_postfix({"stage": stage, "objective": f"{self.least:.4f}"}, refresh=False)
             self._bar.update()
 
         options = {"maxiter": n_iter, "maxfun": 20 * n_iter, "maxcor": 20, "ftol": 1e-9, "gtol": 1e-9}
-        if n_iter:
-            limits = [(0.0, 1.0)] * len(begin)
-            minimize(function, begin, jac=True, method="L-BFGS-B", bounds=limits, callback=callback, options=options)
-        self._bar.update(n_iter - stage.iterations)
-        return stage.knots
+        try:
+            if n_iter:
+                limits = [(0.0, 1.0)] * len(begin)
+                minimize(
+                    function, begin, jac=True, method="L-BFGS-B", bounds=limits, callback=callback, options=options
+                )
+        finally:
+            self._stages.append((stage, lowest, iterations, evaluations))
+        self._bar.update(n_iter - iterations)
 
-    def best_start(self) -> FloatArray:
-        """Return the knots of the best start."""
-        return min(self._stages.values(), key=lambda stage: stage.value).knots
-
-    def last(self) -> FloatArray:
-        """Return the knots of the refinement if it has begun, or else of the best start."""
-        name = next(reversed(self._stages))
-        return self.best_start() if name.startswith(_START) else self._stages[name].knots
-
-    def starts(self) -> pd.DataFrame:
-        """Return what became of each start."""
-        rows = {
-            name.removeprefix(_START): (stage.value, stage.iterations, stage.evaluations)
-            for name, stage in self._stages.items()
-            if name.startswith(_START)
-        }
-        columns = ["objective", "iterations", "evaluations"]
-        return pd.DataFrame(rows.values(), index=pd.Index(map(int, rows), name="start"), columns=columns)
+    def stages(self) -> pd.DataFrame:
+        """Return what became of each stage."""
+        table = pd.DataFrame(self._stages, columns=["stage", "objective", "iterations", "evaluations"])
+        return table.set_index("stage")
 
     def close(self) -> None:
         """Keep the record and end the bar."""
         self._recorder.write()
         self._bar.close()
-
-
-@dataclass
-class _Stage:
-    """Best knots of a minimisation."""
-
-    knots: FloatArray
-    value: float = np.inf
-    iterations: int = 0
-    evaluations: int = 0
 
 
 def _template(
@@ -351,7 +344,7 @@ def _checked_knots(n_knots: int | None, n_pulses: int) -> int:
     if n_pulses < LEAST_KNOTS:
         raise ValueError(f"model: a sequence of at least {LEAST_KNOTS} pulses can be designed; got {n_pulses}.")
     if n_knots is None:
-        return min(max(LEAST_KNOTS, n_pulses // 4), _MOST_KNOTS)
+        return min(max(LEAST_KNOTS, n_pulses // 2), _MOST_KNOTS)
     check_count(n_knots, "n_knots", LEAST_KNOTS)
     if n_knots > n_pulses:
         raise ValueError(f"n_knots must not exceed the number of pulses, {n_pulses}; got {n_knots}.")

@@ -90,7 +90,7 @@ class Recorder:
 
     def _read(self, path: Path) -> list[FloatArray]:
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 header: dict[str, Any] = json.loads(file["header"].tobytes())
                 rows = file["rows"]
             digest = header["digest"] if header["format"] == _FORMAT else None

@@ -107,10 +107,13 @@ class HybridStateModel(SequenceModel):
 
     def _pulse_gradient(self, theta: FloatArray, weights: NDArray) -> tuple[FloatArray, FloatArray]:
         pools = self._two_pools(torch.from_numpy(theta)).numpy()
-        columns = np.zeros((*weights.shape[:2], 1 + pools.shape[1]))
-        places = [0, *(1 + _TWO_POOL_COLUMNS[name] for name in self.parameter_names)]
-        columns[:, :, places[: weights.shape[2]]] = weights.real
-        return pulse_gradient(pools, self.sequence, self._table, columns)
+        n_columns = 1 + pools.shape[1]
+        if weights.shape[2] != n_columns:
+            places = [0, *(1 + _TWO_POOL_COLUMNS[name] for name in self.parameter_names)]
+            columns = np.zeros((*weights.shape[:2], n_columns))
+            columns[:, :, places[: weights.shape[2]]] = weights.real
+            weights = columns
+        return pulse_gradient(pools, self.sequence, self._table, weights.real)
 
     def _target_values(self, theta: FloatArray) -> FloatArray:
         folded = theta.copy()
