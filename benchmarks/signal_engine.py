@@ -76,6 +76,7 @@ def main():
     scaling(n, repeats)
     operations(options.threads, n, repeats)
     comparisons(n, max(3, repeats // 2))
+    gradients(min(n, 256), max(3, repeats // 2))
     memory(options.dataset_size)
     first_use()
 
@@ -266,11 +267,47 @@ def torchsim_derivatives(simulator, theta):
     return simulator.jacobian(("T1", "T2"), T1=T1, T2=T2)
 
 
+def gradients(n, repeats):
+    """Times of gradients by every pulse, for a sequence's design, over those of signals and derivatives."""
+    print("Gradient by every pulse of a weighted sum of signals and derivatives, all threads: median (range) of times")
+    for kind in (MTHybridStateModel, MTBlochModel):
+        model = kind(train(1141))
+        theta = voxels(model, n)
+        weights = np.ones((len(theta), 1141, 1 + theta.shape[1]))
+        adjoint, engine = partial(model._pulse_gradient, theta, weights), partial(model._signal_and_jacobian, theta)
+        print(
+            f"  {kind.__name__}, {len(theta)} voxels, over signals and derivatives: {ratio(adjoint, engine, repeats)}"
+        )
+    model = MTHybridStateModel(train(1141))
+    theta = voxels(model, 48)
+    weights = np.ones((len(theta), 1141, 8))
+    slow, fast = partial(torch_gradient, model, theta, weights), partial(model._pulse_gradient, theta, weights)
+    for ours, values in zip(fast(), slow(), strict=True):
+        np.testing.assert_allclose(values, ours, rtol=0, atol=1e-5 * abs(ours).max())
+    print(f"  torch, reverse over forward mode, MTHybridStateModel, 48 voxels, over ours: {ratio(slow, fast, 3)}\n")
+
+
+def torch_gradient(model, theta, weights):
+    """The same gradient through our torch engine, 16 voxels at a time."""
+    pulses = [
+        torch.tensor(values.copy(), requires_grad=True)
+        for values in (model.sequence.flip_angle, model.sequence.pulse_duration)
+    ]
+    for start in range(0, len(theta), 16):
+        block, weight = (torch.as_tensor(values[start : start + 16]) for values in (theta, weights))
+        none = block.new_zeros(block.shape[1])
+        derivatives, signal = torch.func.jacfwd(
+            lambda shift, block=block: 2 * (model.torch_signal(block + shift, *pulses),), has_aux=True
+        )(none)
+        ((signal * weight[:, :, 0]).sum() + (derivatives * weight[:, :, 1:]).sum()).backward()
+    return [values.grad.numpy() for values in pulses]
+
+
 def memory(n):
     """Peak memory (Linux) of a process that makes a compressed data set with both bounds."""
     run = subprocess.run([sys.executable, "-c", DATASET.format(n=n)], check=True, capture_output=True, text=True)
     seconds, before, peak = map(float, run.stdout.split())
-    print(f"{n} fingerprints in 13 coefficients with full-data and compressed bound, T = 1142: {seconds:.0f} s")
+    print(f"{n} fingerprints in 13 coefficients with full-data and compressed bound, T = 1141: {seconds:.0f} s")
     print(f"  peak memory of the process {peak:.0f} MiB, {before:.0f} MiB of it before (imports, basis)\n")
 
 

@@ -2,10 +2,11 @@
 
 from importlib.metadata import version
 
+from . import design
 from .bounds import cramer_rao_bound, fisher_information
 from .covariance import NoiseCovariance
 from .datasets import Prior, make_fingerprints, paper_prior
-from .diagnostics import EstimateDisplay, bias_variance
+from .diagnostics import EstimateDisplay, SequenceDisplay, bias_variance
 from .estimators import CRBSVDCompressor, CRBWeightedRegressor, NLLSEstimator, Pipeline, SVDCompressor
 from .metrics import CRBEfficiencyScorer, crb_efficiency_score, crb_loss
 from .noise import NoiseModel
@@ -49,12 +50,14 @@ __all__ = [
     "Prior",
     "PulseSequence",
     "SVDCompressor",
+    "SequenceDisplay",
     "SignalModel",
     "VariableFlipAngleModel",
     "bias_variance",
     "cramer_rao_bound",
     "crb_efficiency_score",
     "crb_loss",
+    "design",
     "fisher_information",
     "make_fingerprints",
     "paper_prior",

@@ -26,12 +26,18 @@ def check_checkpoint(path: object) -> Path | None:
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Replace a file as a whole: a kill leaves the old one or the new one."""
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"The directory of {path} does not exist.")
     partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with open(partial, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def digest_of(settings: dict[str, Any], *arrays: NDArray) -> str:

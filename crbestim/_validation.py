@@ -241,6 +241,17 @@ def check_count(value: int, name: str, minimum: int = 1) -> int:
     return int(value)
 
 
+def random_generator(random_state: int | np.random.Generator | None) -> np.random.Generator:
+    """Return a generator of random numbers."""
+    message = f"random_state must be an int that is not negative, a Generator or None; got {random_state!r}."
+    try:
+        return np.random.default_rng(random_state)
+    except TypeError as error:
+        raise TypeError(message) from error
+    except ValueError as error:
+        raise ValueError(message) from error
+
+
 def numeric_array(array: ArrayLike, name: str) -> NDArray:
     """Return an array of floats or complex numbers, of any shape; raise TypeError for what are no numbers."""
     try:

@@ -104,12 +104,16 @@ def cramer_rao_bound(
 
 
 def information_root(jacobian: FloatArray) -> FloatArray:
-    r"""Return G, (n, P, P), with :math:`F^{-1} = G G^T`, of real Jacobians, (n, T, P); inf where F is singular."""
+    r"""Return G, (n, P, P), with :math:`F^{-1} = G G^T`, of real Jacobians, (n, T, P).
+
+    A zero column is left out and has zeros in its row of G; G is inf where the others depend on one another.
+    """
     norm, upper = _triangular(jacobian)
+    if not np.isfinite(norm).all():
+        check_finite(jacobian, "jacobian")
     root = np.full_like(upper, np.inf)
     regular = (np.diagonal(upper, axis1=1, axis2=2) > jacobian.shape[1] * np.finfo(float).eps).all(axis=1)
-    regular &= (norm > 0).all(axis=1)
-    root[regular] = np.linalg.inv(upper[regular]) / norm[regular][:, :, None]
+    root[regular] = np.linalg.inv(upper[regular]) / np.where(norm > 0, norm, np.inf)[regular][:, :, None]
     return root
 
 

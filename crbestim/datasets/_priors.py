@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from .._validation import FloatArray, check_count, check_matrix, check_positive
+from .._validation import FloatArray, check_count, check_matrix, check_positive, random_generator
 
 Distribution = Any  # a frozen scipy.stats distribution
 Conditional = Callable[[pd.DataFrame], Distribution]
@@ -220,10 +220,7 @@ def _given(distribution: Distribution | Conditional, theta: pd.DataFrame) -> Dis
 def _unit_cube(
     n_samples: int, dimension: int, random_state: int | np.random.Generator | None, method: str
 ) -> FloatArray:
-    try:
-        rng = np.random.default_rng(random_state)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"random_state must be an int, a Generator or None; got {random_state!r}.") from error
+    rng = random_generator(random_state)
     if method == "random":
         points = rng.random((n_samples, dimension))
     elif method == "sobol":

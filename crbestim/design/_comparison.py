@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from .._validation import FloatArray, check_count
+from .._validation import FloatArray, check_count, random_generator
 from ..signal import SignalModel
 
 
@@ -60,23 +60,31 @@ def compare_bounds(
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.sqrt(ours / theirs)
     ratio[np.isinf(ours) & np.isinf(theirs)] = np.nan
-    rng = np.random.default_rng(random_state)
+    rng = random_generator(random_state)
     medians = _medians(ratio)
     resampled = np.array([_medians(ratio[rng.integers(len(ratio), size=len(ratio))]) for _ in range(n_resamples)])
-    table = pd.DataFrame(
+    with np.errstate(invalid="ignore"):
+        spread = resampled.std(axis=0, ddof=1)
+    return pd.DataFrame(
         {
             "median": medians,
-            "standard_error": resampled.std(axis=0, ddof=1),
-            "5 %": [*np.nanquantile(ratio, 0.05, axis=0), np.nan],
-            "95 %": [*np.nanquantile(ratio, 0.95, axis=0), np.nan],
-            "n": [*np.isfinite(ratio).sum(axis=0), len(ratio)],
+            "standard_error": spread,
+            "5 %": [*_quantiles(ratio, 0.05), np.nan],
+            "95 %": [*_quantiles(ratio, 0.95), np.nan],
+            "n": [*(~np.isnan(ratio)).sum(axis=0), len(ratio)],
         },
         index=pd.Index([*names, "geometric mean"], name="target"),
     )
-    return table
 
 
 def _medians(ratio: FloatArray) -> FloatArray:
     """Of each target, and their geometric mean."""
-    medians = np.nanmedian(ratio, axis=0)
-    return np.append(medians, np.exp(np.log(medians).mean()))
+    medians = _quantiles(ratio, 0.5)
+    with np.errstate(divide="ignore"):
+        return np.append(medians, np.exp(np.log(medians).mean()))
+
+
+def _quantiles(ratio: FloatArray, level: float) -> FloatArray:
+    """Of each target; NaN if there is no ratio. No values are averaged, as they may be infinite."""
+    columns = (column[~np.isnan(column)] for column in ratio.T)
+    return np.array([np.quantile(c, level, method="inverted_cdf") if len(c) else np.nan for c in columns])

@@ -34,8 +34,8 @@ class SequenceConstraints:
     TypeError
         If a limit is no number.
     ValueError
-        If a limit is not positive and finite, a range is not in order, the flip angles exceed 2 pi, or the limits
-        exclude every pulse.
+        If a limit is not positive and finite, a range is not in order, the flip angles exceed 2 pi, or the least flip
+        angle takes a higher amplitude than allowed in the shortest pulse.
 
     Notes
     -----
@@ -51,10 +51,10 @@ class SequenceConstraints:
     def __post_init__(self) -> None:
         object.__setattr__(self, "flip_angle", _range(self.flip_angle, "flip_angle", least=0.0))
         object.__setattr__(self, "pulse_duration", _range(self.pulse_duration, "pulse_duration"))
-        check_positive(self.rf_amplitude, "rf_amplitude")
+        object.__setattr__(self, "rf_amplitude", check_positive(self.rf_amplitude, "rf_amplitude"))
         for name in ("rf_power", "hybrid_state_error"):
             if getattr(self, name) is not None:
-                check_positive(getattr(self, name), name)
+                object.__setattr__(self, name, check_positive(getattr(self, name), name))
         if self.flip_angle[1] > 2 * np.pi:
             raise ValueError(f"flip_angle must not exceed 2 pi rad; got {self.flip_angle[1]:g}. Is it in degrees?")
         if self.flip_angle[0] > self.rf_amplitude * self.pulse_duration[0]:
@@ -65,7 +65,7 @@ class SequenceConstraints:
             )
 
     def check_times(self, sequence: PulseSequence) -> None:
-        """Raise ValueError if pulses cannot be as long as allowed, or the least flip angle takes too much power."""
+        """Raise ValueError if pulses cannot be as long as allowed, or the shortest take too much power anyway."""
         if self.pulse_duration[1] > sequence.repetition_time:
             raise ValueError(
                 f"constraints: pulse_duration must not exceed the repetition time of {sequence.repetition_time:g} s; "
@@ -108,7 +108,8 @@ class SequenceConstraints:
             dtype=float,
         )
         slack = 1 + 1e-9  # of rounding
-        table["met"] = ~((table["lowest"] * slack < table["low"]) | (table["highest"] > table["high"] * slack))
+        above = table["low"].isna() | (table["lowest"] * slack >= table["low"])
+        table["met"] = above & (table["high"].isna() | (table["highest"] <= table["high"] * slack))
         return table
 
 

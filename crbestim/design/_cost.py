@@ -53,8 +53,8 @@ class BoundCost:
         check_option("cost", kind, get_args(Cost))
         self.theta, self._kind, self._weights = theta, kind, weights / weights.sum()
         self._targets = model._columns(targets)
-        self._known = check_names(known, model.parameter_names, "known")
-        self._free = [column for column, name in enumerate(model.parameter_names) if name not in self._known]
+        self.known = check_names(known, model.parameter_names, "known")
+        self._free = [column for column, name in enumerate(model.parameter_names) if name not in self.known]
         self._positions = [self._free.index(column) for column in self._targets]
         self._scale = np.ones((len(theta), len(self._targets)))
         if kind == "relative":
@@ -68,7 +68,7 @@ class BoundCost:
 
     def check_told(self, model: SignalModel) -> None:
         """Raise ValueError if a target of a tissue is infinite whatever the pulses, as where there is no signal."""
-        factor = model._regular_point(self.theta, self._known)[1][:, self._targets]
+        factor = model._regular_point(self.theta, self.known)[1][:, self._targets]
         if not np.isfinite(factor).all():
             row, column = np.argwhere(~np.isfinite(factor))[0]
             tissue = ", ".join(f"{n} = {v:g}" for n, v in zip(model.parameter_names, self.theta[row], strict=True))
@@ -121,12 +121,13 @@ class BoundCost:
         self, model: SignalModel, chunk: slice
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
         """Bounds, where they are evaluated, factors, columns of the Jacobian with those of M0, and root of F^-1."""
-        where, factor = model._regular_point(self.theta[chunk], self._known)
+        where, factor = model._regular_point(self.theta[chunk], self.known)
         columns = _with_scale(*model._checked_pair(where), self._free, False)
         stacked = np.concatenate([columns.real, columns.imag], axis=1) if columns.dtype.kind == "c" else columns
         root = information_root(stacked)
         factor = factor[:, self._targets]
-        bounds = (root[:, self._positions] ** 2).sum(axis=2) * factor
+        variance = (root[:, self._positions] ** 2).sum(axis=2)
+        bounds = np.where(variance > 0, variance, np.inf) * factor
         return bounds, where, factor, columns, root
 
     def _slopes(self, bounds: FloatArray) -> FloatArray:

@@ -17,7 +17,7 @@ from ._hybrid_state_error import HybridStateError
 
 _DIFFERENCE = 1e-6  # of a knot, for models without gradients
 _STIFFNESS = 5.0  # in the beginning
-_MARGIN = 0.01  # by which the limits are undercut, as they are met approximately
+_MARGIN = 0.01  # by which the limit of the error is undercut, as it is met approximately
 
 
 class Objective:
@@ -49,14 +49,14 @@ class Objective:
         cost: BoundCost,
         constraints: SequenceConstraints,
     ) -> None:
-        self._make_model, self._controls, self._cost = make_model, controls, cost
+        self._make_model, self.controls, self._cost = make_model, controls, cost
         self._limits = constraints
         self.multipliers = np.zeros(2)
         self._stiffness = _STIFFNESS
 
     def __call__(self, knots: FloatArray) -> tuple[float, FloatArray]:
         """Return value and gradient by the knots."""
-        sequence = self._controls.sequence(knots)
+        sequence = self.controls.sequence(knots)
         model = self._make_model(sequence)
         if not (isinstance(model, SequenceModel) and model.has_pulse_gradient):
             return self._differences(knots)
@@ -69,23 +69,25 @@ class Objective:
             value, by_flip, by_duration = self._cost.value_and_gradient(model, weights)
             for sum_, part in zip((by_flip, by_duration), error.gradient_of_reference(), strict=True):
                 sum_ += pressure[1] * part
+        if not np.isfinite(value):
+            return np.inf, np.zeros_like(knots)
         if pressure[0]:
             flip_angle, duration = sequence.flip_angle, sequence.pulse_duration
             energy = (flip_angle**2 / duration).sum()
             by_flip += pressure[0] * 2 * flip_angle / duration / energy
             by_duration -= pressure[0] * (flip_angle / duration) ** 2 / energy
-        return value + self._penalty(pressure), self._controls.pull_back(knots, by_flip, by_duration)
+        return value + self._penalty(pressure), self.controls.pull_back(knots, by_flip, by_duration)
 
     def value(self, knots: FloatArray) -> float:
         """Return the value alone."""
-        sequence = self._controls.sequence(knots)
+        sequence = self.controls.sequence(knots)
         model = self._make_model(sequence)
         pressure = self._pressure(sequence, self._error(model))
         return self._cost.value(self._cost.bounds(model)) + self._penalty(pressure)
 
     def tighten(self, knots: FloatArray) -> None:
         """Adapt the multipliers at a minimum, and double the stiffness."""
-        sequence = self._controls.sequence(knots)
+        sequence = self.controls.sequence(knots)
         self.multipliers = self._pressure(sequence, self._error(self._make_model(sequence)))
         self._stiffness *= 2
 
@@ -114,5 +116,5 @@ class Objective:
             step = _DIFFERENCE if knot < 0.5 else -_DIFFERENCE
             shifted = knots.copy()
             shifted[i] += step
-            gradient[i] = (self.value(shifted) - value) / step
+            gradient[i] = (self.value(shifted) - value) / step if np.isfinite(value) else 0.0
         return value, gradient

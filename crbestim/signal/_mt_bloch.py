@@ -60,7 +60,7 @@ class MTBlochModel(TwoPoolModel):
     Notes
     -----
     Over the paper's prior the signal differs from that of `BlochMcConnellModel` by 0.1 % (median; at most 1 %), where
-    the hybrid state differs by 10 to 20 %.
+    the hybrid state differs by 8 to 10 %.
 
     The inversion pulse takes its duration in addition to the T repetition times, and stands between crushers, as in
     `BlochMcConnellModel`.

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.interpolate import PchipInterpolator
 
+from .._files import write_whole
 from .._validation import FloatArray, check_finite, check_positive
-
-# The built-in pattern, at evenly spaced phases of the cycle [rad, s]: smooth, with useful bounds of m0s, T1 and T2f
-# over the paper's prior, RF power below 2.81e5 rad^2/s^2 and an amplitude below 2 pi 1000 rad/s.
-_FLIP_ANGLE_KNOTS = (
-    0.990, 0.014, 1.052, 0.230, 0.234, 0.632, 0.010, 0.002, 2.506, 0.234,
-    0.575, 0.038, 0.005, 0.108, 0.004, 0.006, 0.009, 0.004, 0.941, 0.136,
-)  # fmt: skip
-_PULSE_DURATION_KNOTS = (
-    0.499e-3, 0.497e-3, 0.102e-3, 0.101e-3, 0.481e-3, 0.499e-3,
-    0.491e-3, 0.100e-3, 0.496e-3, 0.278e-3, 0.486e-3, 0.497e-3,
-)  # fmt: skip
 
 _LONGEST_REPETITION_TIME = 1.0  # s
 
@@ -132,16 +124,44 @@ class PulseSequence:
 
     @classmethod
     def default(cls) -> PulseSequence:
-        """Return the built-in sequence: 1142 pulses with smooth flip angles, TR 3.5 ms, cycle 4 s.
+        """Return the built-in sequence: 1141 pulses, TR 3.5 ms, cycle 4 s.
+
+        It was designed by the bound of m0s, T1 and T2f over the paper's prior, with the number of pulses, the times
+        and the power of the pattern that the paper's authors published; its file tells how.
 
         Returns
         -------
         PulseSequence
         """
-        repetition_time = 3.5e-3
-        n_pulses = round(4.0 / repetition_time) - 1
-        phase = (np.arange(n_pulses) + 0.5) / n_pulses
-        return cls(*_smooth_pattern(phase), repetition_time, inversion_duration=0.5e-3)
+        return _builtin()
+
+    def to_csv(self, path: str | PathLike[str], comments: str | Sequence[str] = ()) -> None:
+        """Write the pulses to a CSV file that `from_csv` reads.
+
+        The two times are no columns; they are noted in a comment.
+
+        Parameters
+        ----------
+        path : path-like
+            File. One that exists is replaced as a whole.
+        comments : str or sequence of str, default=()
+            Lines to begin with.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; then there is none, or the old one.
+        """
+        notes = [comments] if isinstance(comments, str) else comments
+        lines = [f"# {line}" for note in notes for line in note.splitlines()]
+        lines.append(
+            f"# repetition_time = {self.repetition_time!r} s, inversion_duration = {self.inversion_duration!r} s; "
+            "flip_angle in rad, pulse_duration in s"
+        )
+        lines.append("flip_angle,pulse_duration")
+        pulses = zip(self.flip_angle.tolist(), self.pulse_duration.tolist(), strict=True)
+        lines += [f"{flip_angle!r},{pulse_duration!r}" for flip_angle, pulse_duration in pulses]
+        write_whole(Path(path), lambda file: file.write(("\n".join(lines) + "\n").encode()))
 
     @property
     def n_pulses(self) -> int:
@@ -204,10 +224,7 @@ def _vector(values: FloatArray, name: str) -> FloatArray:
     return array
 
 
-def _smooth_pattern(phase: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Flip angles [rad] and durations [s] of the built-in sequence at a phase of the cycle in (0, 1)."""
-    knots = np.linspace(0, 1, len(_FLIP_ANGLE_KNOTS))
-    flip_angle = PchipInterpolator(knots, _FLIP_ANGLE_KNOTS)(phase)
-    knots = np.linspace(0, 1, len(_PULSE_DURATION_KNOTS))
-    pulse_duration = PchipInterpolator(knots, _PULSE_DURATION_KNOTS)(phase)
-    return flip_angle, pulse_duration
+@cache
+def _builtin() -> PulseSequence:
+    path = Path(__file__).with_name("builtin_sequence.csv")
+    return PulseSequence.from_csv(path, repetition_time=3.5e-3, inversion_duration=0.5e-3)

@@ -96,6 +96,23 @@ def test_chunks_do_not_matter(monkeypatch, kind):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12 * np.abs(a).max())
 
 
+def test_a_parameter_without_effect_does_not_spoil_the_others():
+    from crbestim.bounds import cramer_rao_bound, information_root
+
+    jacobian = np.random.default_rng(0).normal(size=(3, 20, 4))
+    jacobian[1, :, 2] = 0
+    jacobian[2, :, 3] = jacobian[2, :, 0] + jacobian[2, :, 1]
+    variance = (information_root(jacobian) ** 2).sum(axis=2)
+    expected = cramer_rao_bound(jacobian)
+    np.testing.assert_allclose(variance[0], expected[0])
+    np.testing.assert_allclose(variance[1, [0, 1, 3]], expected[1, [0, 1, 3]])
+    assert variance[1, 2] == 0
+    assert (variance[2] == np.inf).all()
+    jacobian[0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="jacobian"):
+        information_root(jacobian)
+
+
 def test_relative_cost_needs_targets_that_are_not_zero():
     model = MTHybridStateModel(template())
     theta = tissues().assign(m0s=0.0)[list(model.parameter_names)].to_numpy()

@@ -62,7 +62,7 @@ def test_limits_are_met(make, name):
 def test_error_of_the_hybrid_state_is_limited():
     limits = SequenceConstraints(hybrid_state_error=0.05)
     free = design(constraints=replace(limits, hybrid_state_error=None), max_iter=30, refine_iter=100)
-    limited = design(constraints=limits, max_iter=30, refine_iter=100)
+    limited = design(constraints=limits, max_iter=30, refine_iter=400)
     table = limits.table(free.sequence, np.exp(_mean_log_error(free)))
     assert not table["met"]["hybrid_state_error"]
     assert limited.limits["met"].all()
@@ -155,7 +155,7 @@ def _design_slowly(path):
     from crbestim.design import _recorder
     from crbestim.design._objective import Objective
 
-    _recorder._PERIOD = -1.0
+    _recorder._PERIOD, _recorder._SHARE = 0.0, float("inf")
     call = Objective.__call__
 
     def slow(self, knots):
@@ -203,7 +203,7 @@ def test_checkpoint_of_another_design_is_refused(tmp_path):
         {"known": "B1"},
         {"cost": "relative"},
     ):
-        with pytest.raises(ValueError, match="belongs to a design with other data or settings"):
+        with pytest.raises(ValueError, match="belongs to a design with other data, settings or versions"):
             design(checkpoint=path, **change)
 
 
@@ -237,6 +237,31 @@ def test_tissues_instead_of_a_prior():
 def test_bar_ends_at_its_total(capsys):
     design(progress=True)
     assert "100%" in capsys.readouterr().err
+
+
+def test_without_refinement_the_best_of_the_search_is_returned():
+    result = design(refine_iter=0)
+    assert result.complete
+    assert list(result.stages.index) == ["start 0", "start 1", "hop 0", "hop 1"]
+
+
+def test_targets_that_no_train_tells():
+    with pytest.raises(ValueError, match="No train of 6 pulses was found that tells the targets"):
+        design(MTHybridStateModel(template(6)), constraints=SequenceConstraints(hybrid_state_error=None))
+
+
+def test_infinite_neighbours_are_no_direction():
+    from crbestim.design._controls import PulseControls
+    from crbestim.design._cost import BoundCost
+    from crbestim.design._objective import Objective
+
+    model = MTHybridStateModel(template(6))
+    controls = PulseControls(template(6), SequenceConstraints(), 4)
+    cost = BoundCost("log", model.check_theta(tissues()), model, ("T1",), (), np.ones(1))
+    objective = Objective(model.with_sequence, controls, cost, SequenceConstraints(hybrid_state_error=None))
+    for value, gradient in (objective(np.full(8, 0.4)), objective._differences(np.full(8, 0.4))):
+        assert value == np.inf
+        assert not gradient.any()
 
 
 # --- other models ---------------------------------------------------------------------------------
@@ -333,9 +358,11 @@ def test_differences_agree_with_the_adjoint():
         ({"theta": tissues(), "prior": paper_prior()}, ValueError, "prior and theta must not both be given"),
         ({"theta": tissues().assign(T1=-1.0)}, ValueError, "T1 must lie in"),
         ({"theta": tissues().assign(B1=0.0)}, ValueError, "no pulses tell m0s in tissue 0, m0s = "),
-        ({"model": MTHybridStateModel(template(3))}, ValueError, "at least 4 pulses"),
+        ({"model": MTHybridStateModel(template(3))}, ValueError, "must have at least 4 pulses"),
         ({"model": MTHybridStateModel(template(), separate_T1=True), "theta": tissues().assign(T1s=0.3)}, ValueError,
-         "must have one T1"),
+         "must have one T1.*hybrid_state_error=None"),
+        ({"random_state": -1}, ValueError, "random_state must be an int that is not negative"),
+        ({"random_state": "a"}, TypeError, "random_state must be an int that is not negative"),
     ],
 )  # fmt: skip
 def test_bad_input_is_refused(changes, error, message):

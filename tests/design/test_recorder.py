@@ -21,8 +21,8 @@ def test_known_evaluations_are_not_repeated(tmp_path):
     expected = [first.evaluate(square, 1, point) for point in POINTS]
     first.write()
     again = Recorder(path, "digest", None)
-    for point, (value, gradient, seconds) in zip(POINTS, expected, strict=True):
-        known = again.evaluate(broken, 1, point)
+    for i, (value, gradient, seconds) in enumerate(expected):
+        known = again.evaluate(square if i == len(POINTS) - 1 else broken, 1, POINTS[i])
         assert known[0] == value
         np.testing.assert_array_equal(known[1], gradient)
         assert known[2] == seconds
@@ -51,7 +51,7 @@ def test_known_evaluations_take_no_time(tmp_path):
     first.evaluate(square, 1, POINTS[0])
     first.write()
     late = Recorder(path, "digest", 1e-9)
-    late.evaluate(broken, 1, POINTS[0])
+    late.evaluate(square, 1, POINTS[0])
     with pytest.raises(OutOfTimeError):
         late.evaluate(square, 1, POINTS[1])
 
@@ -64,9 +64,34 @@ def test_damaged_files_are_refused(tmp_path, content):
         Recorder(path, "digest", None)
 
 
+def test_points_of_different_lengths(tmp_path):
+    path = tmp_path / "record.npz"
+    points = [np.arange(2.0), np.arange(5.0), np.arange(3.0)]
+    first = Recorder(path, "digest", None)
+    expected = [first.evaluate(square, stage, point) for stage, point in enumerate(points)]
+    first.write()
+    again = Recorder(path, "digest", None)
+    for stage, (point, (value, gradient, _)) in enumerate(zip(points, expected, strict=True)):
+        known = again.evaluate(square, stage, point)
+        assert known[0] == value
+        np.testing.assert_array_equal(known[1], gradient)
+
+
+def test_another_function_is_refused(tmp_path):
+    path = tmp_path / "record.npz"
+    first = Recorder(path, "digest", None)
+    for point in POINTS[:2]:
+        first.evaluate(square, 1, point)
+    first.write()
+    again = Recorder(path, "digest", None)
+    again.evaluate(square, 1, POINTS[0])
+    with pytest.raises(ValueError, match="another model, machine or version"):
+        again.evaluate(lambda point: (2.0, point), 1, POINTS[1])
+
+
 def test_a_pickle_is_refused(tmp_path):
     path = tmp_path / "record.npz"
-    np.savez(path, header=np.array([{"format": 1}], dtype=object), rows=np.zeros((1, 9)))
+    np.savez(path, header=np.array([{"format": 1}], dtype=object), lengths=[9], numbers=np.zeros(9))
     with pytest.raises(ValueError, match="no readable state"):
         Recorder(path, "digest", None)
 
@@ -76,15 +101,16 @@ def test_another_design_is_refused(tmp_path):
     recorder = Recorder(path, "digest", None)
     recorder.evaluate(square, 1, POINTS[0])
     recorder.write()
-    with pytest.raises(ValueError, match="other data or settings"):
+    with pytest.raises(ValueError, match="other data, settings or versions"):
         Recorder(path, "other", None)
-    with pytest.raises(ValueError, match="another machine or version"):
+    with pytest.raises(ValueError, match="another model, machine or version"):
         Recorder(path, "digest", None).evaluate(square, 1, POINTS[1])
 
 
 def test_long_runs_write_now_and_then(tmp_path, monkeypatch):
-    monkeypatch.setattr("crbestim.design._recorder._PERIOD", -1.0)
+    monkeypatch.setattr("crbestim.design._recorder._PERIOD", 0.0)
+    monkeypatch.setattr("crbestim.design._recorder._SHARE", np.inf)
     recorder = Recorder(tmp_path / "record.npz", "digest", None)
     recorder.evaluate(square, 1, POINTS[0])
     recorder.evaluate(square, 1, POINTS[1])
-    assert len(Recorder(tmp_path / "record.npz", "digest", None)._values) == 2
+    assert len(Recorder(tmp_path / "record.npz", "digest", None)._rows) == 2

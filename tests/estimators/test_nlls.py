@@ -188,7 +188,7 @@ def test_a_row_of_zeros_gives_nan_and_disturbs_no_other(short_model):
 
 
 def test_coefficients_of_another_basis_are_named(model, basis):
-    with pytest.raises(ValueError, match=r"complex \(1142 or 13 columns\) or stacked real \(26 columns\); got real"):
+    with pytest.raises(ValueError, match=r"complex \(1141 or 13 columns\) or stacked real \(26 columns\); got real"):
         nlls(model, basis=basis).predict(np.ones((2, 13)))
 
 

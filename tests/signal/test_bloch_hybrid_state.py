@@ -39,7 +39,7 @@ def test_is_the_two_pool_model_without_a_semi_solid_pool(single, model):
 
 def test_pulse_durations_play_no_role(single, draw_theta):
     sequence = single.sequence
-    other = PulseSequence(sequence.flip_angle, np.full(1142, 1e-4), TR, 1e-3)
+    other = PulseSequence(sequence.flip_angle, np.full(1141, 1e-4), TR, 1e-3)
     theta = draw_theta(3, names=SINGLE_POOL)
     np.testing.assert_array_equal(BlochHybridStateModel(other).jacobian(theta), single.jacobian(theta))
 
@@ -55,8 +55,8 @@ def test_shapes_types_and_names(single):
     theta = np.repeat(single_tissue(), 3, axis=0)
     assert single.parameter_names == SINGLE_POOL
     assert single.default_targets == ("T1", "T2")
-    assert single.signal(theta).shape == (3, 1142)
-    assert single.jacobian(theta).shape == (3, 1142, 4)
+    assert single.signal(theta).shape == (3, 1141)
+    assert single.jacobian(theta).shape == (3, 1141, 4)
     assert single.signal(theta).dtype == single.jacobian(theta).dtype == np.complex128
     assert single.crb(theta).shape == (3, 2)
     frame = pd.DataFrame(theta, columns=list(SINGLE_POOL))

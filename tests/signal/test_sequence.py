@@ -5,7 +5,8 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
-from crbestim import PulseSequence
+from crbestim import MTHybridStateModel, PulseSequence, paper_prior
+from crbestim.design import SequenceConstraints, compare_bounds, hybrid_state_error
 
 VALID = {
     "flip_angle": [0.1, 0.5, 0.3],
@@ -144,6 +145,21 @@ def from_csv(path):
 
 @pytest.mark.parametrize("as_type", [str, lambda path: path])
 def test_csv_round_trip(tmp_path, as_type):
+    rng = np.random.default_rng(1)
+    sequence = make(flip_angle=rng.uniform(0, 3, 50), pulse_duration=rng.uniform(1e-4, 5e-4, 50))
+    path = tmp_path / "pattern.csv"
+    path.write_text("an older file")
+    sequence.to_csv(as_type(path), ["made in a test", "of two\nlines"])
+    for name in ("flip_angle", "pulse_duration"):
+        np.testing.assert_allclose(getattr(from_csv(path), name), getattr(sequence, name), rtol=1e-15)
+    lines = path.read_text().splitlines()
+    assert lines[:3] == ["# made in a test", "# of two", "# lines"]
+    assert "repetition_time = 0.0035 s, inversion_duration = 0.0005 s" in lines[3]
+    assert [file.name for file in tmp_path.iterdir()] == ["pattern.csv"]
+
+
+@pytest.mark.parametrize("as_type", [str, lambda path: path])
+def test_csv_of_others_is_read(tmp_path, as_type):
     rng = np.random.default_rng(0)
     sequence = make(flip_angle=rng.uniform(0, 3, 50), pulse_duration=rng.uniform(1e-4, 5e-4, 50))
     path = tmp_path / "pattern.csv"
@@ -210,10 +226,19 @@ def test_missing_csv_is_an_error_of_the_file_system(tmp_path):
         from_csv(tmp_path / "nowhere.csv")
 
 
-def test_default_is_a_smooth_playable_cycle_of_four_seconds():
+def test_default_keeps_the_limits_of_the_published_pattern():
     sequence = PulseSequence.default()
     assert sequence == PulseSequence.default()
-    assert sequence.repetition_time == 3.5e-3
-    assert (sequence.n_pulses + 1) * sequence.repetition_time == pytest.approx(4.0, abs=4e-3)
-    assert np.abs(np.diff(sequence.flip_angle)).max() < 0.1
-    assert sequence.pulse_duration.max() < 1e-3
+    assert (sequence.n_pulses, sequence.repetition_time, sequence.inversion_duration) == (1141, 3.5e-3, 0.5e-3)
+    table = SequenceConstraints(rf_amplitude=2 * np.pi * 1000, rf_power=2.8e5 * (1 + 1e-6)).table(sequence)
+    assert table["met"].all()
+
+
+def test_default_is_better_than_smooth_ramps_by_far():
+    builtin = PulseSequence.default()
+    phase = np.linspace(0, 1, builtin.n_pulses)
+    ramps = PulseSequence(0.05 + 0.6 * np.sin(2 * np.pi * phase) ** 2, np.full(1141, 3e-4), 3.5e-3, 0.5e-3)
+    theta = paper_prior().sample(200, random_state=7)
+    table = compare_bounds(MTHybridStateModel(builtin), MTHybridStateModel(ramps), theta)
+    assert table["median"]["geometric mean"] < 0.3
+    assert np.median(hybrid_state_error(MTHybridStateModel(builtin), theta)) < 0.1
