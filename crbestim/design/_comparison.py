@@ -41,8 +41,9 @@ def compare_bounds(
     -------
     DataFrame
         One row a target and one of their geometric mean. Columns: median over tissues of the ratio of sqrt(CRB), the
-        model's over the reference's, its standard_error, and the 5th and 95th percentile. Tissues of which neither
-        tells the target are left out; n is the number of the others.
+        model's over the reference's, its standard_error, the 5th and 95th percentile, and the share of tissues that
+        are worse off, with a ratio above one. Tissues of which neither tells the target are left out; n is the number
+        of the others.
 
     Raises
     ------
@@ -71,6 +72,7 @@ def compare_bounds(
             "standard_error": spread,
             "5 %": [*_quantiles(ratio, 0.05), np.nan],
             "95 %": [*_quantiles(ratio, 0.95), np.nan],
+            "worse": [*_share_above_one(ratio), np.nan],
             "n": [*(~np.isnan(ratio)).sum(axis=0), len(ratio)],
         },
         index=pd.Index([*names, "geometric mean"], name="target"),
@@ -82,6 +84,13 @@ def _medians(ratio: FloatArray) -> FloatArray:
     medians = _quantiles(ratio, 0.5)
     with np.errstate(divide="ignore"):
         return np.append(medians, np.exp(np.log(medians).mean()))
+
+
+def _share_above_one(ratio: FloatArray) -> FloatArray:
+    """Of the tissues that have a ratio, for each target; NaN if there are none."""
+    told = (~np.isnan(ratio)).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return (ratio > 1).sum(axis=0) / told
 
 
 def _quantiles(ratio: FloatArray, level: float) -> FloatArray:

@@ -15,6 +15,7 @@ def test_medians_and_percentiles():
     ratio = np.sqrt(model.crb(theta, ["T1", "T2f"]) / reference.crb(theta, ["T1", "T2f"]))
     for column, level in (("median", 0.5), ("5 %", 0.05), ("95 %", 0.95)):
         np.testing.assert_allclose(table[column][:2], np.quantile(ratio, level, axis=0, method="inverted_cdf"))
+    np.testing.assert_allclose(table["worse"][:2], (ratio > 1).mean(axis=0))
     assert table["median"]["geometric mean"] == pytest.approx(np.sqrt(table["median"]["T1"] * table["median"]["T2f"]))
     assert (table["n"] == 60).all()
 
@@ -47,6 +48,7 @@ def test_tissues_that_one_model_does_not_tell():
     assert (compare_bounds(MTHybridStateModel(template()), few, theta)["median"] == 0).all()
     none = compare_bounds(few, few, theta)
     assert none["median"].isna().all()
+    assert none["worse"].isna().all()
     assert none["n"].tolist() == [0, 0, 0, 40]
 
 
