@@ -27,6 +27,11 @@ class SequenceModel(SignalModel):
     **options : object
         Further attributes.
 
+    Attributes
+    ----------
+    has_pulse_gradient : bool
+        Whether `_pulse_gradient` is there; without it, a design takes differences.
+
     Raises
     ------
     TypeError

@@ -1,8 +1,8 @@
 r"""Compiled gradient by every pulse of a weighted sum of signals and Jacobians of the two-pool hybrid-state model.
 
 For weights w on the echoes of the signal s and of its derivatives :math:`\partial_p s`, the gradient of
-:math:`\sum_t w_{0t} s_t + \sum_p w_{pt} \partial_p s_t` by all flip angles and durations takes about six times the
-time of the Jacobian itself, however many pulses there are: states and their derivatives run forward once, and the
+:math:`\sum_t w_{0t} s_t + \sum_p w_{pt} \partial_p s_t` by all flip angles and durations takes a few times as long
+as the Jacobian itself, however many pulses there are: states and their derivatives run forward once, and the
 adjoint states, of which there is one of the magnetisation and one of each of its derivatives, run backward through
 the same maps. The adjoint of the periodic steady state is periodic too, and solved for in the same way.
 
