@@ -102,7 +102,7 @@ def main():
     parser.add_argument("--rf-power", type=float, default=2.8e5, help="rad^2/s^2")
     parser.add_argument("--shortest-pulse", type=float, default=0.1e-3, help="s")
     parser.add_argument("--longest-pulse", type=float, default=0.5e-3, help="s")
-    parser.add_argument("--hybrid-state-error", type=float, default=0.1)
+    parser.add_argument("--hybrid-state-error", type=float, default=0.1, help="0: no limit")
     parser.add_argument("--checkpoint", help="file in which the progress is kept")
     parser.add_argument("--time-budget", type=float, help="seconds")
     parser.add_argument("--n-judges", type=int, default=4000, help="tissues of the comparison")
@@ -122,7 +122,7 @@ def main():
         rf_amplitude=options.rf_amplitude,
         pulse_duration=(options.shortest_pulse, options.longest_pulse),
         rf_power=options.rf_power,
-        hybrid_state_error=options.hybrid_state_error,
+        hybrid_state_error=options.hybrid_state_error or None,
     )
     template = PulseSequence(np.full(N_PULSES, 0.3), np.full(N_PULSES, 3e-4), **times)
     begin = time.perf_counter()

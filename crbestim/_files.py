@@ -24,6 +24,15 @@ def check_checkpoint(path: object) -> Path | None:
     return Path(path)
 
 
+def check_origin(path: Path, digest: object, expected: str, what: str) -> None:
+    """Raise ValueError if a checkpoint's digest tells that it belongs to something else."""
+    if digest != expected:
+        raise ValueError(
+            f"checkpoint: {path} belongs to {what} with other data or settings. Delete it, or choose another path, to "
+            "start anew."
+        )
+
+
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Replace a file as a whole: a kill leaves the old one or the new one."""
     if not path.absolute().parent.is_dir():

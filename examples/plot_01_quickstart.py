@@ -31,6 +31,7 @@ from crbestim import (
     NoiseModel,
     Pipeline,
     PulseSequence,
+    SequenceDisplay,
     SVDCompressor,
     bias_variance,
     make_fingerprints,
@@ -81,14 +82,9 @@ told = pd.DataFrame(
 )
 print(told.to_string(float_format="{:.3g}".format), end="\n\n")
 
-fig, axes = plt.subplots(2, 1, figsize=(7, 4), sharex=True, layout="constrained")
-axes[0].plot(sequence.flip_angle)
-axes[0].set_ylabel(r"flip angle $\alpha$ [rad]")
-axes[1].plot(sequence.pulse_duration * 1e3)
-axes[1].set(xlabel="pulse", ylabel=r"pulse duration $\tau$ [ms]", ylim=(0, None))
-axes[0].set_title("The pulse sequence")
+display = SequenceDisplay.from_sequence(sequence)
 if options.output is not None:
-    fig.savefig(options.output / "sequence.png", dpi=150)
+    display.figure_.savefig(options.output / "sequence.png", dpi=150)
 
 # %%
 # Train

@@ -18,7 +18,7 @@ SETTINGS = {
     "n_starts": 2,
     "n_hops": 2,
     "max_iter": 8,
-    "refine_iter": 8,
+    "refine_iter": 40,
     "random_state": 3,
     "progress": False,
 }

@@ -16,6 +16,7 @@ from ..signal._hybrid_state import HybridStateModel
 from ..signal._sequence_model import SequenceModel
 from ._constraints import SequenceConstraints
 from ._controls import LEAST_KNOTS
+from ._cost import BoundCost, Cost
 
 _MOST_KNOTS = 480  # by default
 
@@ -30,8 +31,13 @@ def check_template(
         return model.with_sequence, model.sequence
     if isinstance(model, SignalModel) or not callable(model):
         raise TypeError(
-            "model must be a SequenceModel, or a function of a PulseSequence that returns a SignalModel; got "
-            f"{type(model).__name__}."
+            "model must be an MTHybridStateModel, BlochHybridStateModel or MTBlochModel, or a function of a "
+            f"PulseSequence that returns a SignalModel; got {type(model).__name__}."
+        )
+    if isinstance(model, type) and sequence is None:
+        raise TypeError(
+            f"model is the class {model.__name__}; give an instance, {model.__name__}(sequence), or the template as "
+            "sequence as well."
         )
     if not isinstance(sequence, PulseSequence):
         raise TypeError(f"sequence must be a PulseSequence when model is a function; got {type(sequence).__name__}.")
@@ -69,7 +75,8 @@ def check_knots(n_knots: int | None, n_pulses: int) -> int:
 def check_weights(weights: ArrayLike | Mapping[str, float] | None, names: Sequence[str]) -> FloatArray:
     if weights is None:
         return np.ones(len(names))
-    if isinstance(weights, Mapping):
+    if isinstance(weights, (Mapping, pd.Series)):
+        weights = {str(name): value for name, value in weights.items()}
         if set(weights) != set(names):
             raise ValueError(f"weights must name the targets {list(names)}; got {list(weights)}.")
         weights = [weights[name] for name in names]
@@ -85,10 +92,15 @@ def draw_tissues(
     theta: ArrayLike | pd.DataFrame | None,
     n_tissues: int,
     rng: np.random.Generator,
+    cost: Cost,
+    targets: Sequence[str],
+    known: str | Sequence[str],
 ) -> FloatArray:
     """Tissues of the design, in an order in which any first part is a fair sample."""
     if theta is None:
         return model.check_theta(checked_prior(prior, model).sample(n_tissues, random_state=rng, method="sobol"))
     if prior is not None:
         raise ValueError("prior and theta must not both be given.")
-    return rng.permutation(model.check_theta(theta))
+    checked = model.check_theta(theta)
+    BoundCost(cost, checked, model, targets, known, np.ones(len(targets))).check_told(model)  # tells the user's rows
+    return rng.permutation(checked)

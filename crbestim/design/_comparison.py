@@ -47,9 +47,14 @@ def compare_bounds(
 
     Raises
     ------
+    TypeError
+        If one of them is no SignalModel.
     ValueError
         If the models' parameters differ, or as `SignalModel.crb`.
     """
+    for name, each in (("model", model), ("reference", reference)):
+        if not isinstance(each, SignalModel):
+            raise TypeError(f"{name} must be a SignalModel, such as the model of a design; got {type(each).__name__}.")
     if model.parameter_names != reference.parameter_names:
         raise ValueError(
             f"model and reference must have the same parameters; got {list(model.parameter_names)} and "

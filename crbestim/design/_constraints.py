@@ -10,6 +10,8 @@ import pandas as pd
 from .._validation import check_positive
 from ..signal import PulseSequence
 
+_LONGEST_PULSE = 0.1  # s
+
 
 @dataclass(frozen=True)
 class SequenceConstraints:
@@ -20,7 +22,8 @@ class SequenceConstraints:
     flip_angle : tuple of float, default=(0, pi)
         Least and largest flip angle, in rad.
     rf_amplitude : float, default=2000 pi
-        Largest amplitude :math:`\omega_1 = \alpha / \tau` of a pulse, in rad/s.
+        Largest amplitude :math:`\omega_1 = \alpha / \tau` of a pulse, in rad/s; 1 kHz is 2000 pi rad/s, and 1 uT is
+        267.5 rad/s.
     pulse_duration : tuple of float, default=(0.1e-3, 0.5e-3)
         Shortest and longest pulse, in s.
     rf_power : float or None, default=2.8e5
@@ -34,8 +37,8 @@ class SequenceConstraints:
     TypeError
         If a limit is no number.
     ValueError
-        If a limit is not positive and finite, a range is not in order, the flip angles exceed 2 pi, or the least flip
-        angle takes a higher amplitude than allowed in the shortest pulse.
+        If a limit is not positive and finite, a range is not in order, flip angles exceed 2 pi, durations 0.1 s or the
+        error 1, or the least flip angle takes a higher amplitude than allowed in the shortest pulse.
 
     Notes
     -----
@@ -55,6 +58,15 @@ class SequenceConstraints:
         for name in ("rf_power", "hybrid_state_error"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, check_positive(getattr(self, name), name))
+        if self.hybrid_state_error is not None and self.hybrid_state_error >= 1:
+            raise ValueError(
+                f"hybrid_state_error must be below 1, or None for no limit; got {self.hybrid_state_error:g}. "
+                "Is it in percent?"
+            )
+        if self.pulse_duration[1] > _LONGEST_PULSE:
+            raise ValueError(
+                f"pulse_duration must not exceed {_LONGEST_PULSE:g} s; got {self.pulse_duration[1]:g} s. Is it in ms?"
+            )
         if self.flip_angle[1] > 2 * np.pi:
             raise ValueError(f"flip_angle must not exceed 2 pi rad; got {self.flip_angle[1]:g}. Is it in degrees?")
         if self.flip_angle[0] > self.rf_amplitude * self.pulse_duration[0]:

@@ -40,6 +40,12 @@ class PulseControls:
         self._template, self._limits = template, constraints
         self.n_knots = n_knots
 
+    @property
+    def free_knots(self) -> range:
+        """Knots that change the train: not those of the durations if all have one."""
+        shortest, longest = self._limits.pulse_duration
+        return range(self.n_knots if shortest == longest else 2 * self.n_knots)
+
     def sequence(self, controls: FloatArray) -> PulseSequence:
         """Return the pulse train of knots, (2 n_knots,), first those of the flip angles."""
         share, duration = self._shares(controls)

@@ -111,8 +111,9 @@ class Objective:
 
     def _differences(self, knots: FloatArray) -> tuple[float, FloatArray]:
         """Value and gradient by differences, into the range of the knots."""
-        value, gradient = self.value(knots), np.empty_like(knots)
-        for i, knot in enumerate(knots):
+        value, gradient = self.value(knots), np.zeros_like(knots)
+        for i in self.controls.free_knots:
+            knot = knots[i]
             step = _DIFFERENCE if knot < 0.5 else -_DIFFERENCE
             shifted = knots.copy()
             shifted[i] += step

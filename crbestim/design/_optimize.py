@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numbers
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from sklearn.exceptions import ConvergenceWarning
 from tqdm.auto import tqdm
 
 from .._files import check_checkpoint, digest_of
@@ -28,7 +30,8 @@ from ._recorder import OutOfTimeError, Recorder
 from ._result import SequenceDesign
 from ._search import Search
 
-_ROUNDS = 5  # of the refinement, between which the multipliers are adapted
+_MOST_ROUNDS = 5  # of the refinement, between which the multipliers are adapted
+_LEAST_ROUND = 20  # iterations
 
 
 def optimize_sequence(
@@ -70,19 +73,18 @@ def optimize_sequence(
     a stretch of the best one's knots is drawn anew, time and again, and what becomes of it is kept if it is better
     (basin hopping); the best is refined with all knots on all tissues. Limits of flip angle, amplitude and duration
     are met by construction, those of power and hybrid state by an augmented Lagrangian. In the end the power is scaled
-    down to its limit; the error of the hybrid state can miss its limit after a short search, which ``limits`` of the
-    result tells.
+    down to its limit; the error of the hybrid state can miss its limit after a short search.
 
     Parameters
     ----------
-    model : SequenceModel or callable
+    model : MTHybridStateModel, BlochHybridStateModel, MTBlochModel, or callable
         Its sequence is the template, which gives the number of pulses, repetition time and inversion pulse. Or a
         function of a PulseSequence that returns a SignalModel, together with `sequence`.
     prior : Prior, optional
-        Distribution of tissues, by default that of the model's kind.
+        Distribution of tissues, by default that of the model's kind; needed for models of your own.
     targets : sequence of str, optional
         Parameters whose bound counts; by default the model's `default_targets`.
-    weights : array_like of shape (len(targets),) or mapping of str to float, optional
+    weights : array_like of shape (len(targets),), or mapping or Series of str to float, optional
         How much each target counts; by default all alike.
     constraints : SequenceConstraints, optional
         Limits; by default those of `SequenceConstraints`.
@@ -132,6 +134,14 @@ def optimize_sequence(
         If an argument has the wrong value, limits contradict one another, a target of a tissue is told by no pulses
         at all, no train is found that tells all targets, or a checkpoint belongs to another design.
 
+    KeyboardInterrupt
+        After an interruption from the keyboard; the checkpoint has been written.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the design came to its end, but the error of the hybrid state is above its limit.
+
     References
     ----------
     J. Assländer, R. Lattanzi, D. K. Sodickson, M. A. Cloos, Optimized quantification of spin relaxation times in the
@@ -158,7 +168,7 @@ def optimize_sequence(
         )
     names = first.check_names(targets, known)
     shares = check_weights(weights, names)
-    tissues = draw_tissues(first, prior, theta, n_tissues, rng)
+    tissues = draw_tissues(first, prior, theta, n_tissues, rng, cost, names, known)
 
     coarse = PulseControls(template, limits, max(LEAST_KNOTS, n_knots // 2))
     begins = [
@@ -205,6 +215,15 @@ def optimize_sequence(
     error = None
     if limits.hybrid_state_error is not None and isinstance(final, HybridStateModel):
         error = float(np.exp(HybridStateError(final, tissues).mean_log))
+    table = limits.table(designed, error)
+    if complete and not table["met"].all():
+        missed = table[~table["met"]]
+        warnings.warn(
+            f"{missed.index[0]} is {missed['highest'].iloc[0]:.3g}, above its limit of {missed['high'].iloc[0]:.3g}; "
+            "more iterations (refine_iter, max_iter) may meet it.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
     return SequenceDesign(
         sequence=designed,
         model=final,
@@ -212,7 +231,7 @@ def optimize_sequence(
         stages=search.stages(),
         history=pd.DataFrame(search.history, columns=["stage", "iteration", "objective", "seconds"]),
         bounds=_median_bounds(before, after, names),
-        limits=limits.table(designed, error),
+        limits=table,
         complete=complete,
         theta=pd.DataFrame(tissues, columns=list(first.parameter_names)),
     )
@@ -221,7 +240,8 @@ def optimize_sequence(
 def _refine(search: Search, objective: Objective, n_iter: int) -> None:
     """Go on from the best train with the knots of the objective, and adapt its multipliers between rounds."""
     begin = objective.controls.nearest(search.controls.sequence(search.best))
-    for i, n_round in enumerate(np.diff(np.arange(_ROUNDS + 1) * n_iter // _ROUNDS)):
+    n_rounds = max(1, min(_MOST_ROUNDS, n_iter // _LEAST_ROUND))
+    for i, n_round in enumerate(np.diff(np.arange(n_rounds + 1) * n_iter // n_rounds)):
         search.least = np.inf  # as the objective has changed
         search.minimise(f"refinement {i}", objective, begin, int(n_round))
         begin = search.best if search.controls is objective.controls else begin

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._files import write_whole
+from .._files import check_origin, write_whole
 from .._validation import FloatArray
 
 _FORMAT = 1
@@ -112,9 +112,5 @@ class Recorder:
             digest = header["digest"] if header["format"] == _FORMAT else None
         except Exception as error:
             raise ValueError(f"checkpoint: {path} is no readable state of a design: {error}") from error
-        if digest != self._digest:
-            raise ValueError(
-                f"checkpoint: {path} belongs to a design with other data, settings or versions. Delete it, or choose "
-                "another path, to start anew."
-            )
+        check_origin(path, digest, self._digest, "a design")
         return rows

@@ -9,7 +9,7 @@ import pandas as pd
 from ..signal import PulseSequence, SignalModel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SequenceDesign:
     """Result of `optimize_sequence`.
 
@@ -22,8 +22,10 @@ class SequenceDesign:
     cost : float
         Its cost over all tissues.
     stages : DataFrame
-        One row a stage (starts, hops, rounds of the refinement): the least objective, that is the cost and what is
-        added for limits that are not met, and the number of iterations and evaluations.
+        One row a stage (starts, hops, rounds of the refinement): the least objective, and the number of iterations and
+        evaluations. The objective is the cost and what the augmented Lagrangian adds for the limits of power and
+        hybrid state. It compares starts and hops with each other, but neither with the refinement, which has all
+        tissues, nor the rounds of that, whose multipliers differ.
     history : DataFrame
         One row an iteration: stage, iteration, objective, seconds.
     bounds : DataFrame
@@ -47,3 +49,10 @@ class SequenceDesign:
     limits: pd.DataFrame
     complete: bool
     theta: pd.DataFrame
+
+    def __repr__(self) -> str:
+        met = "met" if self.limits["met"].all() else "not met"
+        return (
+            f"SequenceDesign({self.sequence.n_pulses} pulses, cost={self.cost:.4g}, complete={self.complete}, "
+            f"limits {met})"
+        )

@@ -12,7 +12,7 @@ from skorch.callbacks import Callback
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .._files import write_whole
+from .._files import check_origin, write_whole
 
 _CHECKPOINT_FORMAT = 1
 
@@ -159,11 +159,7 @@ class TrainingCheckpoint(Callback):
             digest = state["digest"] if state["format"] == _CHECKPOINT_FORMAT else None
         except Exception as error:
             raise ValueError(f"checkpoint: {self.path} is no readable training state: {error}") from error
-        if digest != self.digest:
-            raise ValueError(
-                f"checkpoint: {self.path} belongs to a training with other data or settings. Delete it, or choose "
-                "another path, to start anew."
-            )
+        check_origin(self.path, digest, self.digest, "a training")
         net.module_.load_state_dict(state["module"])
         net.optimizer_.load_state_dict(state["optimizer"])
         self.safeguard.weights_ = state["kept"]

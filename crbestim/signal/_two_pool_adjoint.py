@@ -49,6 +49,7 @@ from ._two_pool_kernel import (
     _cycle,
     _half_step_derivatives,
     _inversion,
+    _loop,
     _periodic,
     _prepare,
     _rates,
@@ -216,10 +217,7 @@ def _adjoint_of_derivatives(weight, response, cycle, inversion, closing):
 @inlined
 def _periodic_adjoint(cycle, inversion, r, z):
     """Solve (I - D A)^T x = (r, z)."""
-    beta, gamma = inversion[0], inversion[1]
-    m11, m12 = 1 - beta * cycle[0], -(beta * cycle[1])
-    m21, m22 = -(gamma * cycle[2]), 1 - gamma * cycle[3]
-    inverse = 1 / (m11 * m22 - m12 * m21)
+    m11, m12, m21, m22, inverse = _loop(cycle, inversion)
     return (m22 * r - m21 * z) * inverse, (m11 * z - m12 * r) * inverse
 
 

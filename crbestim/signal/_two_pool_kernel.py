@@ -202,11 +202,17 @@ def _inversion(voxel, axes, saturation):
 @inlined
 def _periodic(cycle, inversion, r, z):
     """Solve (I - D A) y = (r, z)."""
+    m11, m12, m21, m22, inverse = _loop(cycle, inversion)
+    return (m22 * r - m12 * z) * inverse, (m11 * z - m21 * r) * inverse
+
+
+@inlined
+def _loop(cycle, inversion):
+    """Matrix I - D A and its inverse determinant."""
     beta, gamma = inversion[0], inversion[1]
     m11, m12 = 1 - beta * cycle[0], -(beta * cycle[1])
     m21, m22 = -(gamma * cycle[2]), 1 - gamma * cycle[3]
-    inverse = 1 / (m11 * m22 - m12 * m21)
-    return (m22 * r - m12 * z) * inverse, (m11 * z - m21 * r) * inverse
+    return m11, m12, m21, m22, 1 / (m11 * m22 - m12 * m21)
 
 
 @inlined

@@ -57,6 +57,14 @@ def test_models_must_have_the_same_parameters():
         compare_bounds(MTHybridStateModel(template()), BlochHybridStateModel(template()), tissues())
 
 
+def test_other_objects_are_refused():
+    model = MTHybridStateModel(template())
+    with pytest.raises(TypeError, match="model must be a SignalModel, .* got PulseSequence"):
+        compare_bounds(template(), model, tissues())
+    with pytest.raises(TypeError, match="reference must be a SignalModel"):
+        compare_bounds(model, template(), tissues())
+
+
 def test_n_resamples_must_be_two_at_least():
     model = MTHybridStateModel(template())
     with pytest.raises(ValueError, match="n_resamples"):

@@ -21,6 +21,8 @@ from crbestim.design import SequenceConstraints
         ({"rf_amplitude": "large"}, TypeError, "rf_amplitude"),
         ({"rf_power": -1.0}, ValueError, "rf_power"),
         ({"hybrid_state_error": 0.0}, ValueError, "hybrid_state_error"),
+        ({"hybrid_state_error": 10.0}, ValueError, "hybrid_state_error must be below 1.* Is it in percent"),
+        ({"pulse_duration": (0.1, 0.5)}, ValueError, "pulse_duration must not exceed 0.1 s; got 0.5 s. Is it in ms"),
         ({"flip_angle": (1.0, 2.0)}, ValueError, "flip_angle of at least 1 rad needs an rf_amplitude of 10000 rad/s"),
     ],
 )

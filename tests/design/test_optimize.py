@@ -10,6 +10,7 @@ import pytest
 import torch
 from designs import LIMITS, SETTINGS, template, tissues
 from pandas.testing import assert_frame_equal
+from sklearn.exceptions import ConvergenceWarning
 
 from crbestim import (
     BlochHybridStateModel,
@@ -23,7 +24,10 @@ from crbestim import (
     paper_prior,
 )
 from crbestim.datasets import truncated_normal
-from crbestim.design import SequenceConstraints, compare_bounds, optimize_sequence
+from crbestim.design import SequenceConstraints, compare_bounds, hybrid_state_error, optimize_sequence
+from crbestim.design._search import Search
+
+pytestmark = pytest.mark.filterwarnings("ignore:hybrid_state_error is:sklearn.exceptions.ConvergenceWarning")
 
 
 def design(model=None, **changes):
@@ -71,8 +75,6 @@ def test_error_of_the_hybrid_state_is_limited():
 
 
 def _mean_log_error(result):
-    from crbestim.design import hybrid_state_error
-
     return np.log(hybrid_state_error(result.model, result.theta)).mean()
 
 
@@ -93,7 +95,7 @@ def test_result_tells_what_it_is(reference):
     assert list(reference.bounds.index) == ["m0s", "T1", "T2f"]
     assert reference.cost == pytest.approx(0.5 * np.log(after).mean())
     history = reference.history
-    names = ["start 0", "start 1", "hop 0", "hop 1", *(f"refinement {i}" for i in range(5))]
+    names = ["start 0", "start 1", "hop 0", "hop 1", "refinement 0", "refinement 1"]
     assert list(reference.stages.index) == names
     assert list(history["stage"].unique()) == names
     assert (reference.stages["iterations"] == history.groupby("stage", sort=False).size()).all()
@@ -203,7 +205,7 @@ def test_checkpoint_of_another_design_is_refused(tmp_path):
         {"known": "B1"},
         {"cost": "relative"},
     ):
-        with pytest.raises(ValueError, match="belongs to a design with other data, settings or versions"):
+        with pytest.raises(ValueError, match="belongs to a design with other data or settings"):
             design(checkpoint=path, **change)
 
 
@@ -245,6 +247,66 @@ def test_without_refinement_the_best_of_the_search_is_returned():
     assert list(result.stages.index) == ["start 0", "start 1", "hop 0", "hop 1"]
 
 
+@pytest.mark.parametrize(("refine_iter", "rounds"), [(1, [1]), (50, [25, 25]), (103, [20, 21, 20, 21, 21])])
+def test_rounds_of_the_refinement(monkeypatch, refine_iter, rounds):
+    asked = []
+    minimise = Search.minimise
+
+    def watched(self, stage, objective, begin, n_iter):
+        asked.append((stage, n_iter))
+        return minimise(self, stage, objective, begin, 1)
+
+    monkeypatch.setattr(Search, "minimise", watched)
+    design(refine_iter=refine_iter)
+    assert asked[4:] == [(f"refinement {i}", n) for i, n in enumerate(rounds)]
+
+
+def test_a_limit_that_is_missed_is_told():
+    limits = SequenceConstraints(hybrid_state_error=0.001)
+    with pytest.warns(ConvergenceWarning, match="hybrid_state_error is .*, above its limit of 0.001; more iterations"):
+        assert not design(constraints=limits).limits["met"].all()
+
+
+def test_names_of_weights_count():
+    weights = {"T2f": 1.0, "m0s": 50.0, "T1": 2.0}
+    expected = design(weights=[50.0, 2.0, 1.0])
+    same(design(weights=weights), expected)
+    same(design(weights=pd.Series(weights)), expected)
+
+
+def test_representation_is_short(reference):
+    assert repr(reference).startswith("SequenceDesign(80 pulses, cost=")
+    assert len(repr(reference)) < 100
+
+
+def test_rows_in_messages_are_those_of_the_user():
+    theta = tissues(12)
+    theta.loc[7, "B1"] = 0.0
+    with pytest.raises(ValueError, match="no pulses tell m0s in tissue 7"):
+        design(theta=theta)
+    theta = tissues(12)
+    theta.loc[7, "m0s"] = 0.0
+    with pytest.raises(ValueError, match="m0s is, in tissue 7"):
+        design(theta=theta, cost="relative")
+
+
+def test_durations_that_are_fixed_are_not_differenced():
+    counted = []
+
+    def make_model(sequence):
+        counted.append(sequence)
+        return spoiled_train(sequence)
+
+    sequence = PulseSequence(np.full(12, 0.1), np.full(12, 3e-4), 50e-3, 5e-4)
+    result = design(
+        make_model, prior=Prior({"T1": truncated_normal(1.0, 0.3, 0.4, 2.0)}), sequence=sequence, n_knots=4,
+        max_iter=2, refine_iter=1, n_tissues=4, n_hops=0,
+        constraints=SequenceConstraints(flip_angle=(0.0, 1.5), pulse_duration=(3e-4, 3e-4)),
+    )  # fmt: skip
+    assert len(counted) <= 6 * result.stages["evaluations"].sum() + 10
+    assert (result.sequence.pulse_duration == 3e-4).all()
+
+
 def test_targets_that_no_train_tells():
     with pytest.raises(ValueError, match="No train of 6 pulses was found that tells the targets"):
         design(MTHybridStateModel(template(6)), constraints=SequenceConstraints(hybrid_state_error=None))
@@ -276,7 +338,7 @@ def test_single_pool():
             "B1": truncated_normal(1.0, 0.2, 0.5, 1.5),
         }
     )
-    result = design(BlochHybridStateModel(template()), prior=prior, max_iter=30, refine_iter=30)
+    result = design(BlochHybridStateModel(template()), prior=prior, max_iter=30, refine_iter=200)
     assert list(result.bounds.index) == ["T1", "T2"]
     assert (result.bounds["ratio"] < 1).all()
     assert result.limits["met"].all()
@@ -331,9 +393,10 @@ def test_differences_agree_with_the_adjoint():
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"model": template()}, TypeError, "model must be a SequenceModel, or a function"),
-        ({"model": MonoExponentialModel([0.1])}, TypeError, "model must be a SequenceModel, or a function"),
-        ({"model": MTHybridStateModel}, TypeError, "sequence must be a PulseSequence when model is a function"),
+        ({"model": template()}, TypeError, "model must be an MTHybridStateModel.*or a function"),
+        ({"model": MonoExponentialModel([0.1])}, TypeError, "model must be an MTHybridStateModel.*or a function"),
+        ({"model": MTHybridStateModel}, TypeError, "model is the class MTHybridStateModel; give an instance"),
+        ({"model": lambda s: s}, TypeError, "sequence must be a PulseSequence when model is a function"),
         ({"model": lambda s: s, "sequence": template()}, TypeError, "model must return a SignalModel"),
         ({"sequence": template()}, ValueError, "sequence is only for a function"),
         ({"constraints": {"rf_power": 1e5}}, TypeError, "constraints must be SequenceConstraints"),

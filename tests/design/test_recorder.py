@@ -101,7 +101,7 @@ def test_another_design_is_refused(tmp_path):
     recorder = Recorder(path, "digest", None)
     recorder.evaluate(square, 1, POINTS[0])
     recorder.write()
-    with pytest.raises(ValueError, match="other data, settings or versions"):
+    with pytest.raises(ValueError, match="other data or settings"):
         Recorder(path, "other", None)
     with pytest.raises(ValueError, match="another model, machine or version"):
         Recorder(path, "digest", None).evaluate(square, 1, POINTS[1])
