@@ -66,7 +66,7 @@ print(f"power {ramps.rf_power:.3g} rad^2/s^2, error of the hybrid state {error:.
 # Design
 # ------
 # Random starts, changes to the best of them, and a refinement. A gradient by all 600 numbers takes the time of some
-# Jacobians, so this takes about half a minute.
+# Jacobians, so this takes less than a minute (the compilation of the gradient, once, included).
 
 design = optimize_sequence(before, prior, constraints=limits, random_state=0, **effort)
 print(design.limits.to_string(float_format=lambda value: f"{value:.4g}"))
