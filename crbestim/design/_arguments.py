@@ -16,7 +16,6 @@ from ..signal._hybrid_state import HybridStateModel
 from ..signal._sequence_model import SequenceModel
 from ._constraints import SequenceConstraints
 from ._controls import LEAST_KNOTS
-from ._cost import BoundCost, Cost
 
 _MOST_KNOTS = 480  # by default
 
@@ -86,21 +85,16 @@ def check_weights(weights: ArrayLike | Mapping[str, float] | None, names: Sequen
     return values
 
 
-def draw_tissues(
+def check_tissues(
     model: SignalModel,
     prior: Prior | None,
     theta: ArrayLike | pd.DataFrame | None,
     n_tissues: int,
     rng: np.random.Generator,
-    cost: Cost,
-    targets: Sequence[str],
-    known: str | Sequence[str],
 ) -> FloatArray:
-    """Tissues of the design, in an order in which any first part is a fair sample."""
+    """Tissues of the design: the user's, or a sample of the prior."""
     if theta is None:
         return model.check_theta(checked_prior(prior, model).sample(n_tissues, random_state=rng, method="sobol"))
     if prior is not None:
         raise ValueError("prior and theta must not both be given.")
-    checked = model.check_theta(theta)
-    BoundCost(cost, checked, model, targets, known, np.ones(len(targets))).check_told(model)  # tells the user's rows
-    return rng.permutation(checked)
+    return model.check_theta(theta)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from .._validation import FloatArray
 from ..signal import SignalModel
 from ..signal._hybrid_state import HybridStateModel
+from ._constraints import SequenceConstraints
 
 _LEAST_SQUARE = 1e-8  # of an error, in logarithms: 0.01 %
 
@@ -82,6 +83,13 @@ class HybridStateError:
     def gradient_of_reference(self) -> tuple[FloatArray, FloatArray]:
         """Return the part of its gradient by flip angles and durations that comes from the rotating magnetisation."""
         return self._rotating._pulse_gradient(self._theta, (self._weight * self._by_rotating)[:, :, None])
+
+
+def limited_error(model: SignalModel, theta: FloatArray, constraints: SequenceConstraints) -> HybridStateError | None:
+    """Return the error of a model of the hybrid state if it is limited, else None."""
+    if constraints.hybrid_state_error is None or not isinstance(model, HybridStateModel):
+        return None
+    return HybridStateError(model, theta)
 
 
 def _square_and_slopes(hybrid: FloatArray, signal: NDArray) -> tuple[FloatArray, FloatArray, NDArray]:

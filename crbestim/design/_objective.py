@@ -8,12 +8,11 @@ import numpy as np
 
 from .._validation import FloatArray
 from ..signal import PulseSequence, SignalModel
-from ..signal._hybrid_state import HybridStateModel
 from ..signal._sequence_model import SequenceModel
 from ._constraints import SequenceConstraints
 from ._controls import PulseControls
 from ._cost import BoundCost
-from ._hybrid_state_error import HybridStateError
+from ._hybrid_state_error import HybridStateError, limited_error
 
 _DIFFERENCE = 1e-6  # of a knot, for models without gradients
 _STIFFNESS = 5.0  # in the beginning
@@ -93,9 +92,7 @@ class Objective:
 
     def _error(self, model: SignalModel) -> HybridStateError | None:
         """Error of the hybrid state, if it is limited."""
-        if self._limits.hybrid_state_error is None or not isinstance(model, HybridStateModel):
-            return None
-        return HybridStateError(model, self._cost.theta)
+        return limited_error(model, self._cost.theta, self._limits)
 
     def _pressure(self, sequence: PulseSequence, error: HybridStateError | None) -> FloatArray:
         """Derivatives of the penalty by the logarithms of power and error."""

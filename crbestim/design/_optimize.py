@@ -18,13 +18,12 @@ from .._files import check_checkpoint, digest_of
 from .._validation import FloatArray, check_count, check_option, check_positive, random_generator
 from ..datasets import Prior
 from ..signal import PulseSequence, SignalModel
-from ..signal._hybrid_state import HybridStateModel
 from ..signal._sequence_model import SequenceModel
-from ._arguments import check_knots, check_limits, check_template, check_weights, draw_tissues
+from ._arguments import check_knots, check_limits, check_template, check_tissues, check_weights
 from ._constraints import SequenceConstraints
 from ._controls import LEAST_KNOTS, PulseControls
 from ._cost import BoundCost, Cost
-from ._hybrid_state_error import HybridStateError
+from ._hybrid_state_error import limited_error
 from ._objective import Objective
 from ._recorder import OutOfTimeError, Recorder
 from ._result import SequenceDesign
@@ -168,7 +167,10 @@ def optimize_sequence(
         )
     names = first.check_names(targets, known)
     shares = check_weights(weights, names)
-    tissues = draw_tissues(first, prior, theta, n_tissues, rng, cost, names, known)
+    tissues = check_tissues(first, prior, theta, n_tissues, rng)
+    BoundCost(cost, tissues, first, names, known, shares).check_told(first)  # in the user's order of rows
+    if theta is not None:
+        tissues = rng.permutation(tissues)  # so that the first quarter is a fair sample
 
     coarse = PulseControls(template, limits, max(LEAST_KNOTS, n_knots // 2))
     begins = [
@@ -176,7 +178,6 @@ def optimize_sequence(
     ]
     whole = BoundCost(cost, tissues, first, names, known, shares)
     quarter = BoundCost(cost, tissues[: max(1, len(tissues) // 4)], first, names, known, shares)
-    whole.check_told(first)
     before = whole.bounds(first)
     settings = {
         "limits": repr(limits), "targets": names, "known": list(whole.known), "weights": shares.tolist(),
@@ -212,10 +213,8 @@ def optimize_sequence(
             f"No train of {template.n_pulses} pulses was found that tells the targets {list(names)} in all tissues; "
             "try more pulses, fewer targets, or known parameters."
         )
-    error = None
-    if limits.hybrid_state_error is not None and isinstance(final, HybridStateModel):
-        error = float(np.exp(HybridStateError(final, tissues).mean_log))
-    table = limits.table(designed, error)
+    error = limited_error(final, tissues, limits)
+    table = limits.table(designed, None if error is None else float(np.exp(error.mean_log)))
     if complete and not table["met"].all():
         missed = table[~table["met"]]
         warnings.warn(
