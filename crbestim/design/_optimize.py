@@ -132,7 +132,6 @@ def optimize_sequence(
     ValueError
         If an argument has the wrong value, limits contradict one another, a target of a tissue is told by no pulses
         at all, no train is found that tells all targets, or a checkpoint belongs to another design.
-
     KeyboardInterrupt
         After an interruption from the keyboard; the checkpoint has been written.
 

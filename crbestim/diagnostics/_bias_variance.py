@@ -9,7 +9,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from .._validation import FloatArray, check_count, check_crb, check_finite, check_same_columns, check_targets
+from .._validation import (
+    FloatArray,
+    check_count,
+    check_crb,
+    check_finite,
+    check_same_columns,
+    check_targets,
+    random_generator,
+)
 from ..covariance import NoiseCovariance
 from ..metrics._response import NoiseResponse, checked_signals, informative_entries, noise_response, predictor
 from ..noise import NoiseModel
@@ -110,7 +118,7 @@ def bias_variance(
     if (spread < 0).any():
         raise ValueError(f"prior_std must not be negative; got {spread.tolist()}.")
     noise = NoiseModel.at_snr(snr, covariance)
-    rng = np.random.default_rng(random_state)
+    rng = random_generator(random_state)
     magnitude = noise.draw_magnitude(len(X), rng)
     predict = predictor(estimator, covariates)
     response = noise_response(predict, X, y.shape, noise, magnitude, n_realizations, rng, is_real, progress)
