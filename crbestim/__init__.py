@@ -7,7 +7,15 @@ from .bounds import cramer_rao_bound, fisher_information
 from .covariance import NoiseCovariance
 from .datasets import Prior, make_fingerprints, paper_prior
 from .diagnostics import EstimateDisplay, SequenceDisplay, bias_variance
-from .estimators import CRBSVDCompressor, CRBWeightedRegressor, NLLSEstimator, Pipeline, SVDCompressor
+from .estimators import (
+    CRBSVDCompressor,
+    CRBWeightedRegressor,
+    DictionaryMatcher,
+    NLLSEstimator,
+    Pipeline,
+    SVDCompressor,
+)
+from .least_squares import FitStatus, LeastSquaresResult, read_results
 from .metrics import CRBEfficiencyScorer, crb_efficiency_score, crb_loss
 from .noise import NoiseModel
 from .signal import (
@@ -34,10 +42,13 @@ __all__ = [
     "CRBEfficiencyScorer",
     "CRBSVDCompressor",
     "CRBWeightedRegressor",
+    "DictionaryMatcher",
     "EstimateDisplay",
+    "FitStatus",
     "FunctionModel",
     "InversionRecoveryMTModel",
     "InversionRecoveryModel",
+    "LeastSquaresResult",
     "MTBlochModel",
     "MTHybridStateModel",
     "MonoExponentialModel",
@@ -61,4 +72,5 @@ __all__ = [
     "fisher_information",
     "make_fingerprints",
     "paper_prior",
+    "read_results",
 ]

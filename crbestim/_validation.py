@@ -48,6 +48,7 @@ def check_matrix(
     kind: str = "real",
     n_columns: int | None = None,
     column_names: Sequence[str] | None = None,
+    finite: bool = True,
 ) -> FloatArray | ComplexArray:
     """Return a finite, non-empty 2-D array of float64 or complex128 (single precision is kept).
 
@@ -61,6 +62,8 @@ def check_matrix(
         Which numbers are allowed.
     n_columns : int, optional
         The number of columns that is required.
+    finite : bool, default=True
+        Whether NaN and infinity are refused.
 
     Raises
     ------
@@ -81,7 +84,8 @@ def check_matrix(
         raise ValueError(f"{name} is empty: shape {values.shape}.")
     if n_columns is not None and values.shape[1] != n_columns:
         raise ValueError(f"{name} must have {n_columns} columns; got {values.shape[1]}, shape {values.shape}.")
-    check_finite(values, name, column_names)
+    if finite:
+        check_finite(values, name, column_names)
     return values
 
 

@@ -117,7 +117,7 @@ EXCHANGE = {
 RELAXATION = {"T1": (0.8, 1.4), "efficiency": (0.9, 0.99)}
 
 CASES = {
-    "two pools, hybrid state": Case(MTHybridStateModel(TRAIN), TWO_POOLS, 1e6, n_components=9),
+    "two pools, hybrid state": Case(MTHybridStateModel(TRAIN), TWO_POOLS, 1e6, n_components=9, n_starts=4),
     "two pools, Bloch": Case(MTBlochModel(TRAIN), TWO_POOLS, 1e6, n_components=9),
     "two pools, reference": Case(BlochMcConnellModel(SHORT_TRAIN), TWO_POOLS, 1e7, ("T1", "B0", "B1", "Rx", "T2s"), 4),
     "one pool, hybrid state": Case(BlochHybridStateModel(TRAIN), ONE_POOL, 1e6, n_components=6, n_starts=4),

@@ -16,6 +16,7 @@ LAYERS = (
     "signal",
     "noise",
     "datasets",
+    "least_squares",
     "metrics",
     "nn",
     "estimators",
@@ -28,6 +29,7 @@ FORBIDDEN = {
     "_validation": {"sklearn", "skorch", "torch"},
     "bounds": {"sklearn", "skorch", "torch"},
     "signal": {"sklearn", "skorch"},
+    "least_squares": {"sklearn", "skorch", "torch"},
     "nn": {"sklearn", "skorch"},
 }
 ROOT = Path(crbestim.__file__).parent

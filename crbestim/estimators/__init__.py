@@ -2,8 +2,16 @@
 
 from ._crb_regressor import CRBWeightedRegressor
 from ._crb_svd_compressor import CRBSVDCompressor
+from ._dictionary_matcher import DictionaryMatcher
 from ._nlls import NLLSEstimator
 from ._pipeline import Pipeline
 from ._svd_compressor import SVDCompressor
 
-__all__ = ["CRBSVDCompressor", "CRBWeightedRegressor", "NLLSEstimator", "Pipeline", "SVDCompressor"]
+__all__ = [
+    "CRBSVDCompressor",
+    "CRBWeightedRegressor",
+    "DictionaryMatcher",
+    "NLLSEstimator",
+    "Pipeline",
+    "SVDCompressor",
+]

@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import numbers
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
+from .._files import digest_of
 from .._validation import (
     FloatArray,
     check_count,
     check_covariates,
-    check_matrix,
     check_names,
-    check_targets,
-    is_complex,
-    unstack_complex,
+    check_option,
+    check_positive,
 )
 from ..covariance import NoiseCovariance
 from ..datasets import Prior
-from ..datasets._fingerprints import checked_prior
+from ..least_squares import FitStatus, LeastSquaresResult
+from ..least_squares._batch_log import BatchLog
+from ..least_squares._covariance import bound_of_targets
+from ..least_squares._levenberg_marquardt import levenberg_marquardt
+from ..least_squares._parameter_scaling import ParameterScaling
+from ..least_squares._problem import Problem
+from ..least_squares._scipy_fit import scipy_fit
 from ..signal import SignalModel
-from ._voxel_fit import ParameterScaling, fit_voxel
+from ._model_estimator import ModelEstimator
+from ._starting_estimator import StartingEstimator
+from ._starts import StartSearch
+
+_SOLVERS = {"levenberg-marquardt": levenberg_marquardt, "scipy": scipy_fit}
+_BATCH_BYTES = 2**27  # of the signals and derivatives of a batch
+_MOST_VOXELS, _MOST_SCIPY_VOXELS = 4096, 32  # of a batch
+_AT_BOUND = 1e-9  # of a parameter's range
 
 
-class NLLSEstimator(RegressorMixin, BaseEstimator):
+class NLLSEstimator(ModelEstimator):
     r"""Fit the signal model to each voxel by bounded non-linear least squares.
 
     .. math:: \min_{\theta, M_0} \| L^{-1} (x - M_0 s(\theta)) \|^2
@@ -39,8 +52,11 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
     over all parameters of the model but the known ones, where L whitens the noise (:math:`L = 1` if it is white). M0
     is complex (real for real data) and solved for inside the fit, :math:`M_0 = s^H x / s^H s` for white noise
     (variable projection, with the exact Jacobian of the projected residual). A parameter that never exceeds another
-    one is fitted through the ratio of the two, whose bounds are the widest that the prior allows. Starts are those out
-    of a sample of the prior whose signals match best; the fit with the lowest cost wins.
+    one is fitted through the ratio of the two, whose bounds are the widest that the prior allows.
+
+    Thousands of voxels are fitted at once. Each is fitted from several starts: entries of a sample of the prior whose
+    signals match its own best and whose parameters lie apart. Of fits of a voxel that come into the same minimum one
+    goes on; the one with the lowest cost wins.
 
     Parameters
     ----------
@@ -59,12 +75,27 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
     covariance : array_like of shape (T, T) or (k, k), or NoiseCovariance, optional
         Of coloured noise, in any unit: that of the signals, or with a basis that of the coefficients. By default the
         noise is white.
-    n_starts : int, default=3
-        Starts a voxel.
-    n_candidates : int, default=2048
+    noise_std : float, optional
+        Standard deviation of the noise in each real channel (of coloured noise the factor by which `covariance` is
+        short), in the unit of the data, for the standard deviations of the estimates. By default it is taken from each
+        voxel's residual.
+    solver : {"levenberg-marquardt", "scipy"}, default="levenberg-marquardt"
+        The batched solver, or `scipy.optimize.least_squares` voxel by voxel as an independent reference.
+    init : estimator, optional
+        A fitted estimator whose predictions are the first start, such as a network. It gets the same X (of complex
+        coefficients its `predict_coefficients`, if it has one). What it does not predict comes from the sample of the
+        prior. Wrapped in `sklearn.frozen.FrozenEstimator` it stays fitted when this estimator is cloned.
+    n_starts : int, default=6
+        Starts a voxel; with `init`, that one and n_starts - 1 others.
+    n_candidates : int, default=16384
         Size of the sample from which the starts are chosen.
+    max_iterations : int, default=100
+        Steps a start.
+    batch_size : int, optional
+        Voxels that are fitted at a time; by default as many as take 128 MiB, up to 4096.
     n_jobs : int, optional
-        Processes (see joblib).
+        Processes among which the batches are spread (see joblib, whose backends include Dask). By default the batches
+        come one after the other, with the compiled parts in threads.
     verbose : int, default=1
         0: no progress bar.
     random_state : int, RandomState or None, default=None
@@ -77,7 +108,7 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
     target_names_ : tuple of str
         Names of the columns that `predict` returns.
     n_features_in_ : int
-        Number of columns of X in `fit`; without a call of `fit` with data, T.
+        Number of columns of X in `fit`; without a call of `fit` with data, T (with a basis, k).
 
     References
     ----------
@@ -97,8 +128,13 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         *,
         known: str | Sequence[str] = (),
         covariance: ArrayLike | NoiseCovariance | None = None,
-        n_starts: int = 3,
-        n_candidates: int = 2048,
+        noise_std: float | None = None,
+        solver: Literal["levenberg-marquardt", "scipy"] = "levenberg-marquardt",
+        init: Any = None,
+        n_starts: int = 6,
+        n_candidates: int = 16384,
+        max_iterations: int = 100,
+        batch_size: int | None = None,
         n_jobs: int | None = None,
         verbose: int = 1,
         random_state: int | np.random.RandomState | None = None,
@@ -109,8 +145,13 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         self.prior = prior
         self.known = known
         self.covariance = covariance
+        self.noise_std = noise_std
+        self.solver = solver
+        self.init = init
         self.n_starts = n_starts
         self.n_candidates = n_candidates
+        self.max_iterations = max_iterations
+        self.batch_size = batch_size
         self.n_jobs = n_jobs
         self.verbose = verbose
         self.random_state = random_state
@@ -138,43 +179,32 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         ------
         TypeError, ValueError
             If arguments do not fit each other.
+        sklearn.exceptions.NotFittedError
+            If `init` is not fitted.
         """
-        if not isinstance(self.model, SignalModel):
-            raise TypeError(f"model must be a SignalModel; got {type(self.model).__name__}.")
-        self.target_names_ = self.model.check_names(self.targets, self.known)
+        self._prepare(X, y, self.known)
         n_starts = check_count(self.n_starts, "n_starts")
         n_candidates = check_count(self.n_candidates, "n_candidates", minimum=n_starts)
+        check_count(self.max_iterations, "max_iterations")
+        check_option("solver", self.solver, list(_SOLVERS))
+        if self.batch_size is not None:
+            check_count(self.batch_size, "batch_size")
+        if self.noise_std is not None:
+            check_positive(self.noise_std, "noise_std")
         self._known = check_names(self.known, self.model.parameter_names, "known")
-        basis = None if self.basis is None else self.model._check_basis(self.basis)
-        self._basis = basis
-        self._noise = self.model._check_covariance(self.covariance, basis)
-        prior = checked_prior(self.prior, self.model)
-        if X is not None:
-            X = self._signals(X, reset=True)
-            if y is not None:
-                n_targets = check_targets(y, len(X)).shape[1]
-                if n_targets != len(self.target_names_):
-                    raise ValueError(
-                        f"y must have one column for each of the targets {list(self.target_names_)}; got {n_targets}."
-                    )
-        else:
-            self.n_features_in_ = self.model.n_timepoints if basis is None else basis.shape[1]
+        self._first_start = None if self.init is None else StartingEstimator.of(self.init, self)
+        scaling = ParameterScaling.of(self.model, self._prior, self._known)
+        self._problem = Problem(self.model, self._operator, scaling)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        sample = prior.sample(n_candidates, random_state=seed, method="sobol")
+        sample = self._prior.sample(n_candidates, random_state=seed, method="sobol")
         self.candidates_ = self.model.check_theta(sample)
-        self._operator = basis
-        if self._noise is not None:
-            self._operator = self._noise.whiten(np.eye(self.model.n_timepoints) if basis is None else basis)
-        self._scaling = ParameterScaling.of(self.model, prior, self._known)
-        signals = self.model.signal(self.candidates_)
-        if self._operator is not None:
-            signals = signals @ self._operator
-        norm = np.linalg.norm(signals, axis=1, keepdims=True)
-        self._directions = np.divide(signals, norm, out=np.zeros_like(signals), where=norm > 0)
+        self._search = StartSearch.of(self._problem, self.candidates_)
         return self
 
-    def predict(self, X: ArrayLike, *, covariates: ArrayLike | pd.DataFrame | None = None) -> FloatArray:
-        """Fit the model to each voxel.
+    def predict(
+        self, X: ArrayLike, *, covariates: ArrayLike | pd.DataFrame | None = None, return_std: bool = False
+    ) -> Any:
+        """Fit the model to each voxel and return the targets.
 
         Parameters
         ----------
@@ -183,55 +213,156 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
             real data, signals and coefficients, (n, k), may be real.
         covariates : array_like or DataFrame of shape (n, len(known))
             Values of the known parameters in SI units; an array's columns in the order of `known`. They are not looked
-            at for rows of zeros.
+            at for rows that are not fitted.
+        return_std : bool, default=False
+            Whether to return standard deviations, too.
 
         Returns
         -------
-        ndarray of shape (n, p)
-            Targets, with symmetries folded; NaN for a row of zeros, as in a masked background.
+        targets : ndarray of shape (n, p)
+            With symmetries folded. NaN for a row of zeros, as in a masked background, and for one that is not finite.
+        std : ndarray of shape (n, p)
+            Only with `return_std`: their standard deviations (see `LeastSquaresResult.covariance`).
 
         Raises
         ------
         ValueError
-            If the number of columns does not fit, a value is not finite, or covariates are missing or not physical.
+            If the number of columns does not fit, or covariates are missing or not physical.
+        """
+        result = self.estimate(X, covariates=covariates)
+        return (result.targets, result.std) if return_std else result.targets
+
+    def estimate(
+        self,
+        X: ArrayLike,
+        *,
+        covariates: ArrayLike | pd.DataFrame | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> LeastSquaresResult:
+        """Fit the model to each voxel and return all that is known of the fits.
+
+        Parameters
+        ----------
+        X, covariates
+            As for `predict`.
+        checkpoint : path-like, optional
+            Directory in which finished batches are kept. If it holds some of the same data and settings, only the rest
+            is fitted. `crbestim.read_results` reads them at any time. `random_state` must be an int.
+
+        Returns
+        -------
+        LeastSquaresResult
+            Estimates, M0, covariance, residual, iterations and status of each voxel.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `predict`; if the checkpoint cannot be used, or belongs to other data or settings.
         """
         check_is_fitted(self)
-        data = self._signals(X, reset=False)
-        if self._noise is not None:
-            data = self._noise.whiten(data)
-        is_present = np.asarray(data.any(axis=1))
-        known = self._checked_covariates(covariates, is_present)
-        present = np.flatnonzero(is_present)
-        starts = self._best_starts(data[present], known[present])
+        if checkpoint is not None and not isinstance(self.random_state, numbers.Integral):
+            raise ValueError(f"checkpoint needs an int as random_state; got {self.random_state!r}.")
+        voxels = self._voxels(X)
+        known = self._checked_covariates(covariates, voxels.present)
+        present = np.flatnonzero(voxels.present)
+        data, known = voxels.data[present], known[present]
+        init = None
+        if self._first_start is not None and len(present):
+            init = self._first_start.predict(X, covariates, present)
+        result = LeastSquaresResult.empty(self.model.parameter_names, self.target_names_, voxels.status)
+        log = None if checkpoint is None else BatchLog(checkpoint, self._digest(data, known, init), result)
+        step = self._voxels_at_a_time()
+        batches = [slice(first, min(first + step, len(present))) for first in range(0, len(present), step)]
+        with tqdm(total=len(present), desc="least squares", unit="voxel", disable=not self.verbose) as progress:
+            for rows, part in self._fit_batches(batches, data, known, init, present, log):
+                result.put(present[rows], part)
+                progress.update(len(part))
+        return result
+
+    def _fit_batches(
+        self,
+        batches: Sequence[slice],
+        data: NDArray,
+        known: FloatArray,
+        init: FloatArray | None,
+        present: NDArray[np.intp],
+        log: BatchLog | None,
+    ) -> Iterator[tuple[slice, LeastSquaresResult]]:
+        """Yield the fits of each batch, finished ones from the log."""
+        missing = []
+        for batch, rows in enumerate(batches):
+            part = None if log is None else log.read(batch)
+            if part is None:
+                missing.append(batch)
+            else:
+                yield rows, part
         jobs = (
-            delayed(fit_voxel)(self.model, self._operator, self._scaling.holding(values), row, start)
-            for row, values, start in zip(data[present], known[present], starts, strict=True)
+            delayed(self._fit_batch)(data[rows], known[rows], None if init is None else init[rows])
+            for rows in (batches[batch] for batch in missing)
         )
-        targets = np.full((len(data), len(self.target_names_)), np.nan)
         results = Parallel(n_jobs=self.n_jobs, return_as="generator")(jobs)
-        shown = tqdm(results, total=len(present), desc="least squares", unit="voxel", disable=not self.verbose)
-        for i, theta in zip(present, shown, strict=True):
-            targets[i] = self.model.target_values(theta[None], self.target_names_)[0]
-        return targets
+        for batch, part in zip(missing, results, strict=True):
+            rows = batches[batch]
+            if log is not None:
+                log.write(batch, present[rows], part)
+            yield rows, part
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = False
-        tags.target_tags.multi_output = True
-        tags.regressor_tags.poor_score = True
-        return tags
+    def _fit_batch(self, data: NDArray, known: FloatArray, init: FloatArray | None) -> LeastSquaresResult:
+        """Fit rows of data, (n, m), all of which hold signals."""
+        problem = self._problem._replace(scaling=self._problem.scaling.holding(known))
+        norm = np.linalg.norm(data, axis=1)
+        unit_data = np.asarray(data / norm[:, None], dtype=np.complex128)
+        starts = self._starts(problem, data, known, init)
+        fits = _SOLVERS[self.solver](problem, unit_data, starts, self.max_iterations)
+        status = np.full(len(data), FitStatus.MAX_ITERATIONS, np.int8)
+        result = LeastSquaresResult.empty(self.model.parameter_names, self.target_names_, status)
+        found = np.flatnonzero(np.isfinite(fits.cost))
+        if len(found):
+            result.put(found, self._described(problem.rows(found), unit_data[found], norm[found], fits.rows(found)))
+        return result
 
-    def _takes_real_data(self, n_columns: int) -> bool:
-        """Tell whether real arrays of so many columns are real data; otherwise they are stacked coefficients."""
-        k = None if self._basis is None else self._basis.shape[1]
-        if not self.model.real_valued:
-            return False
-        if k is not None and n_columns == 2 * k == self.model.n_timepoints:
-            raise ValueError(
-                f"X is ambiguous: {n_columns} real columns may be signals or {k} stacked coefficients. Pass signals "
-                "as X.astype(complex), coefficients as complex ones."
-            )
-        return n_columns in (self.model.n_timepoints, k)
+    def _starts(self, problem: Problem, data: NDArray, known: FloatArray, init: FloatArray | None) -> FloatArray:
+        """Return starts in the unit cube, (n, n_starts, F)."""
+        theta = self._search.starts(data, known, self.n_starts)
+        if init is not None and self._first_start is not None:
+            first = theta[:, :1].copy()
+            where = np.isfinite(init).all(axis=1)
+            for column, values in zip(self._first_start.columns, init.T, strict=True):
+                first[where, 0, column] = values[where]
+            theta = np.concatenate([first, theta[:, : self.n_starts - 1]], axis=1)
+        return np.stack([problem.scaling.to_unit(theta[:, i]) for i in range(theta.shape[1])], axis=1)
+
+    def _described(self, problem: Problem, data: NDArray, norm: FloatArray, fits: Any) -> LeastSquaresResult:
+        """Turn fits of data of unit norm into a result."""
+        theta = problem.scaling.from_unit(fits.unit)
+        m0 = problem.quadratic(fits.unit, data).m0 * norm
+        residual_norm = np.sqrt(fits.cost) * norm
+        channels = 1 if self.model.real_valued else 2
+        n_unknown = fits.unit.shape[1] + channels
+        freedom = channels * data.shape[1] - n_unknown
+        if self.noise_std is not None:
+            noise_std = np.full(len(theta), float(self.noise_std))
+        else:
+            noise_std = residual_norm / np.sqrt(freedom) if freedom > 0 else np.full(len(theta), np.nan)
+        at_bound = np.zeros(theta.shape, np.bool_)
+        at_bound[:, problem.scaling.free] = (fits.unit < _AT_BOUND) | (fits.unit > 1 - _AT_BOUND)
+        status = np.where(at_bound.any(axis=1), FitStatus.AT_BOUND, FitStatus.CONVERGED)
+        bound = bound_of_targets(problem, theta, self.target_names_, self._known)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            covariance = bound * ((noise_std / np.abs(m0)) ** 2)[:, None, None]
+        return LeastSquaresResult(
+            self.model.parameter_names,
+            self.target_names_,
+            theta=theta,
+            targets=self.model.target_values(theta, self.target_names_),
+            m0=m0,
+            residual_norm=residual_norm,
+            noise_std=noise_std,
+            n_iterations=fits.n_iterations,
+            status=np.where(fits.converged, status, FitStatus.MAX_ITERATIONS).astype(np.int8),
+            at_bound=at_bound,
+            covariance=covariance,
+        )
 
     def _checked_covariates(
         self, covariates: ArrayLike | pd.DataFrame | None, present: NDArray[np.bool_]
@@ -247,58 +378,22 @@ class NLLSEstimator(RegressorMixin, BaseEstimator):
         self.model._check_ranges(values, self._known, "covariates", present)
         return values
 
-    def _signals(self, X: ArrayLike, reset: bool) -> NDArray:
-        """Return data in the space of the fit, complex unless they are real data."""
-        values: NDArray
-        basis = self._basis
-        if is_complex(X):
-            values = check_matrix(X, "X", kind="complex")
-        else:
-            values = check_array(X, dtype=np.float64, input_name="X", estimator=self)
-        n_timepoints = self.model.n_timepoints
-        width = values.shape[1]
-        complex_valued = values.dtype.kind == "c"
-        if reset:
-            validate_data(self, values, reset=True, skip_check_array=True)
-        real_data = not complex_valued and self._takes_real_data(width)
-        if (complex_valued or real_data) and width == n_timepoints:
-            return (values if basis is None else values @ basis).astype(np.float64 if real_data else np.complex128)
-        if real_data:
-            return values
-        kinds = "real or complex" if self.model.real_valued else "complex"
-        expected = f"{kinds} with {n_timepoints} columns, the model's time points"
-        if basis is not None:
-            k = basis.shape[1]
-            if complex_valued and width == k:
-                return values.astype(np.complex128)
-            if not complex_valued and width == 2 * k:
-                return unstack_complex(values).astype(np.complex128)
-            expected = f"{kinds} ({n_timepoints} or {k} columns) or stacked real ({2 * k} columns)"
-        raise ValueError(f"X must be {expected}; got {'complex' if complex_valued else 'real'} with {width} columns.")
+    def _voxels_at_a_time(self) -> int:
+        if self.batch_size is not None:
+            return self.batch_size
+        if self.solver == "scipy":
+            return _MOST_SCIPY_VOXELS
+        n_points = self.model.n_timepoints
+        if self._operator is not None and type(self.model)._coefficients is not SignalModel._coefficients:
+            n_points = self._operator.shape[1]
+        n_arrays = 3 * (len(self.model.parameters) + 1)
+        return int(np.clip(_BATCH_BYTES // (16 * n_points * n_arrays * self.n_starts), 1, _MOST_VOXELS))
 
-    def _best_starts(self, data: NDArray, known: FloatArray) -> FloatArray:
-        """Return the candidates that correlate best with each voxel, (n, n_starts, P), with its known values."""
-        starts = np.empty((len(data), self.n_starts, self.candidates_.shape[1]))
-        for i in range(0, len(data), 1024):
-            chunk = slice(i, i + 1024)
-            match = data[chunk] @ self._directions.conj().T
-            match = match if match.dtype.kind == "f" else np.abs(match)  # M0 of real data is positive
-            if self._known:
-                match[self._far_from(known[chunk])] = -np.inf
-            best = np.argsort(-match, axis=1)[:, : self.n_starts]
-            starts[chunk] = self.candidates_[best]
-        starts[:, :, self.model._columns(self._known)] = known[:, None, :]
-        return starts
-
-    def _far_from(self, known: FloatArray) -> NDArray[np.bool_]:
-        """Tell which candidates, (n, n_candidates), are not among the quarter that is nearest in the known values."""
-        columns = self.model._columns(self._known)
-        candidates = self.candidates_[:, columns]
-        spread = np.ptp(candidates, axis=0)
-        scale = np.where(spread > 0, spread, 1.0)
-        distance = sum(
-            np.subtract.outer(values, candidate) ** 2
-            for values, candidate in zip((known / scale).T, (candidates / scale).T, strict=True)
-        )
-        n_near = max(self.n_starts, len(candidates) // 4)
-        return np.asarray(distance > np.partition(distance, n_near - 1, axis=1)[:, n_near - 1 : n_near])
+    def _digest(self, data: NDArray, known: FloatArray, init: FloatArray | None) -> str:
+        settings = {
+            name: getattr(self, name) for name in ("solver", "n_starts", "max_iterations", "noise_std", "random_state")
+        }
+        settings |= {"targets": self.target_names_, "known": self._known, "batch": self._voxels_at_a_time()}
+        scaling = self._problem.scaling
+        arrays = [data, known, scaling.low, scaling.high, *self._search.dictionary]
+        return digest_of(settings, *arrays, *([] if init is None else [init]))

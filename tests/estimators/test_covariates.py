@@ -706,7 +706,7 @@ def test_a_fit_with_known_b1_is_that_of_t1_alone(data):
 def test_columns_of_known_parameters_come_by_name_or_in_the_order_of_known(short_model):
     theta = make_fingerprints(short_model, n_samples=3, random_state=3, progress=False).theta
     X, known = short_model.signal(theta), ("B1", "T2s", "B0", "Rx")
-    fit = NLLSEstimator(short_model, known=known, n_starts=2, n_candidates=512, verbose=0, random_state=0).fit()
+    fit = NLLSEstimator(short_model, known=known, n_candidates=512, verbose=0, random_state=0).fit()
     frame = theta[list(known)]
     estimate = fit.predict(X, covariates=frame.to_numpy())
     np.testing.assert_allclose(estimate, theta[["m0s", "T1", "T2f"]], rtol=1e-4)
@@ -898,7 +898,7 @@ def test_estimates_of_two_pools_are_physical_wherever_one_of_them_is_known(short
 @pytest.mark.parametrize("known", ["T1", "T2f"])
 def test_two_pools_are_fitted_with_either_of_their_relaxation_times_known(short_model, known):
     theta = TISSUE.set_axis(short_model.parameter_names, axis=1)
-    fit = NLLSEstimator(short_model, known=known, n_starts=2, n_candidates=512, verbose=0, random_state=0).fit()
+    fit = NLLSEstimator(short_model, known=known, n_candidates=512, verbose=0, random_state=0).fit()
     estimate = fit.predict(short_model.signal(theta), covariates=theta[[known]])
     np.testing.assert_allclose(estimate, theta[list(fit.target_names_)], rtol=1e-3)
 

@@ -1,0 +1,123 @@
+"""Finished batches of a long fit in a directory, from which it goes on after an interruption."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from .._files import check_checkpoint, check_origin, write_whole
+from ._result import FitStatus, LeastSquaresResult
+
+_FORMAT = 1
+_ORIGIN = "fit.json"
+
+
+class BatchLog:
+    """One file a batch, each whole or absent, and one that tells whose they are.
+
+    Parameters
+    ----------
+    path : path-like
+        Directory; it is made if it does not exist.
+    digest : str
+        Identifies data and settings.
+    result : LeastSquaresResult
+        Without fits: names and the status of the voxels that cannot be fitted.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no directory, cannot be read, or belongs to other data or settings.
+    """
+
+    def __init__(self, path: Any, digest: str, result: LeastSquaresResult) -> None:
+        checked = check_checkpoint(path)
+        assert checked is not None
+        self.path = checked
+        if checked.exists() and not checked.is_dir():
+            raise ValueError(f"checkpoint: {path} is not a directory.")
+        checked.mkdir(exist_ok=True)
+        if (checked / _ORIGIN).exists():
+            check_origin(checked, _read_origin(checked).get("digest"), digest, "a fit")
+            return
+        if any(checked.iterdir()):
+            raise ValueError(f"checkpoint: {path} holds other files; choose a new or an empty directory.")
+        origin = {
+            "format": _FORMAT,
+            "digest": digest,
+            "parameter_names": result.parameter_names,
+            "target_names": result.target_names,
+            "status": result.status.tolist(),
+        }
+        write_whole(checked / _ORIGIN, lambda file: file.write(json.dumps(origin).encode()))
+
+    def read(self, batch: int) -> LeastSquaresResult | None:
+        """Return the fits of a batch, or None if it is not there."""
+        path = self._file(batch)
+        return _read_batch(path, _read_origin(self.path))[1] if path.exists() else None
+
+    def write(self, batch: int, rows: Any, part: LeastSquaresResult) -> None:
+        """Keep the fits of a batch, those of some rows."""
+        arrays = {name: getattr(part, name) for name in LeastSquaresResult.arrays()}
+        write_whole(self._file(batch), lambda file: np.savez(file, rows=rows, **arrays))
+
+    def _file(self, batch: int) -> Path:
+        return self.path / f"batch_{batch:06d}.npz"
+
+
+def read_results(path: Any) -> LeastSquaresResult:
+    """Read what a fit with a checkpoint has finished so far.
+
+    Parameters
+    ----------
+    path : path-like
+        Directory that was given as `checkpoint` to `NLLSEstimator.estimate`, of a fit that has ended, was interrupted
+        or is still running.
+
+    Returns
+    -------
+    LeastSquaresResult
+        Of all voxels; those that are still to come have the status `FitStatus.NOT_FITTED`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such directory, or a file in it is damaged.
+    """
+    directory = check_checkpoint(path)
+    if directory is None or not (directory / _ORIGIN).exists():
+        raise ValueError(f"checkpoint: {path} is not the directory of a fit.")
+    origin = _read_origin(directory)
+    result = LeastSquaresResult.empty(
+        tuple(origin["parameter_names"]), tuple(origin["target_names"]), np.array(origin["status"], np.int8)
+    )
+    for file in sorted(directory.glob("batch_*.npz")):
+        result.put(*_read_batch(file, origin))
+    return result
+
+
+def _read_origin(directory: Path) -> dict[str, Any]:
+    try:
+        origin: dict[str, Any] = json.loads((directory / _ORIGIN).read_text())
+        if origin["format"] != _FORMAT:
+            raise ValueError(f"checkpoint: {directory} was written by another version.")
+        return origin
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"checkpoint: {directory / _ORIGIN} is damaged.") from error
+
+
+def _read_batch(path: Path, origin: dict[str, Any]) -> tuple[np.ndarray, LeastSquaresResult]:
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            rows = arrays["rows"]
+            values = {name: arrays[name] for name in LeastSquaresResult.arrays()}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise ValueError(f"checkpoint: {path} is damaged. Delete it to fit its voxels again.") from error
+    part = LeastSquaresResult(tuple(origin["parameter_names"]), tuple(origin["target_names"]), **values)
+    if any(len(getattr(part, name)) != len(rows) for name in values) or (part.status == FitStatus.NOT_FITTED).any():
+        raise ValueError(f"checkpoint: {path} is damaged. Delete it to fit its voxels again.")
+    return rows, part

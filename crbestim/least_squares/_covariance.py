@@ -1,0 +1,35 @@
+"""Covariance of estimates, from the bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .._validation import FloatArray
+from ..bounds import information_root
+from ._problem import Problem
+
+
+def bound_of_targets(problem: Problem, theta: FloatArray, targets: Sequence[str], known: Sequence[str]) -> FloatArray:
+    r"""Return the targets' block of :math:`F^{-1}`, (n, p, p), for parameters (n, P), at |M0| = 1 and sigma = 1.
+
+    A target that the signal does not tell has inf on the diagonal and NaN beside it.
+    """
+    p = len(targets)
+    parts = []
+    for _, derivatives in problem.model._stream_unknowns(theta, targets, problem.operator, known):
+        if derivatives.dtype.kind == "c":
+            derivatives = np.concatenate([derivatives.real, derivatives.imag], axis=1)
+        root = information_root(derivatives)[:, :p]
+        with np.errstate(invalid="ignore", over="ignore"):
+            parts.append(root @ root.swapaxes(1, 2))
+    bound = np.concatenate(parts)
+    factor = problem.model._regular_point(theta, known)[1][:, problem.model._columns(targets)]
+    with np.errstate(invalid="ignore", over="ignore"):
+        bound *= np.sqrt(factor[:, :, None] * factor[:, None, :])
+    diagonal = np.einsum("nii->ni", bound)
+    untold = ~np.isfinite(diagonal) | (diagonal == 0)
+    bound[untold[:, :, None] | untold[:, None, :]] = np.nan
+    diagonal[untold] = np.inf
+    return bound
