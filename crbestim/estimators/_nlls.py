@@ -324,12 +324,10 @@ class NLLSEstimator(ModelEstimator):
     def _starts(self, problem: Problem, data: NDArray, known: FloatArray, init: FloatArray | None) -> FloatArray:
         """Return starts in the unit cube, (n, n_starts, F)."""
         theta = self._search.starts(data, known, self.n_starts)
-        if init is not None and self._first_start is not None:
-            first = theta[:, :1].copy()
-            where = np.isfinite(init).all(axis=1)
-            for column, values in zip(self._first_start.columns, init.T, strict=True):
-                first[where, 0, column] = values[where]
-            theta = np.concatenate([first, theta[:, : self.n_starts - 1]], axis=1)
+        if init is not None:
+            first = np.where(np.isfinite(init), init, theta[:, 0])
+            first[:, problem.scaling.known] = known
+            theta = np.concatenate([first[:, None], theta[:, : self.n_starts - 1]], axis=1)
         return np.stack([problem.scaling.to_unit(theta[:, i]) for i in range(theta.shape[1])], axis=1)
 
     def _described(self, problem: Problem, data: NDArray, norm: FloatArray, fits: Any) -> LeastSquaresResult:

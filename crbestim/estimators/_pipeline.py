@@ -90,7 +90,9 @@ class Pipeline(sklearn_pipeline.Pipeline):
         super().fit(X, y, **params)
         return self
 
-    def predict_coefficients(self, C: ArrayLike, *, covariates: ArrayLike | pd.DataFrame | None = None) -> NDArray:
+    def predict_coefficients(
+        self, C: ArrayLike, *, covariates: ArrayLike | pd.DataFrame | None = None, **params: Any
+    ) -> Any:
         """Predict from complex coefficients that a reconstruction made in the compressor's `basis_`.
 
         Parameters
@@ -99,12 +101,14 @@ class Pipeline(sklearn_pipeline.Pipeline):
             Coefficients, or coefficient images with any leading shape; real ones if the signals in `fit` were real.
         covariates : array_like of shape (..., c), or DataFrame with one row a voxel, optional
             As in `fit`, if it was given any. A single one may lack its last axis.
+        **params
+            Further parameters of the final step's `predict`, such as ``return_std=True``.
 
         Returns
         -------
         ndarray of shape (..., p)
-            As `predict` (shape (...) if that returns one value a sample). NaN where all k coefficients are zero,
-            as in a masked background.
+            As `predict` (shape (...) if that returns one value a sample), a tuple if that returns one. NaN where all k
+            coefficients are zero, as in a masked background.
 
         Raises
         ------
@@ -125,15 +129,21 @@ class Pipeline(sklearn_pipeline.Pipeline):
         rest = self[position + 1 :]
         if hasattr(rest[0], "feature_names_in_"):
             stacked = pd.DataFrame(stacked, columns=self.steps[position][1].get_feature_names_out())
-        known = {}
         if covariates is not None:
-            known["covariates"] = (
+            params["covariates"] = (
                 covariates
                 if isinstance(covariates, pd.DataFrame)
                 else _one_row_a_voxel(covariates, coefficients.shape)
             )
-        prediction = np.asarray(rest.predict(stacked, **known))
-        return prediction.reshape(*coefficients.shape[:-1], *prediction.shape[1:])
+        prediction = rest.predict(stacked, **params)
+        if isinstance(prediction, tuple):
+            return tuple(_as_image(np.asarray(part), coefficients.shape) for part in prediction)
+        return _as_image(np.asarray(prediction), coefficients.shape)
+
+
+def _as_image(values: NDArray, shape: tuple[int, ...]) -> NDArray:
+    """Return values of rows, (n, ...), with the leading axes of coefficients of a shape (..., k)."""
+    return values.reshape(*shape[:-1], *values.shape[1:])
 
 
 def _one_row_a_voxel(covariates: ArrayLike, shape: tuple[int, ...]) -> NDArray:

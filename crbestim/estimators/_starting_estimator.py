@@ -20,15 +20,18 @@ class StartingEstimator(NamedTuple):
     ----------
     estimator : estimator
         Fitted.
-    columns : list of int
-        Of the parameters that it predicts.
-    n_coefficients : int or None
-        Number of complex columns that are coefficients.
+    columns : list of list of int
+        Of the parameters that it may predict; their number tells which.
+    basis : ndarray of shape (T, k) or None
+        In which complex data of k columns are coefficients.
+    n_parameters : int
+        P.
     """
 
     estimator: Any
-    columns: list[int]
-    n_coefficients: int | None
+    columns: list[list[int]]
+    basis: NDArray | None
+    n_parameters: int
 
     @classmethod
     def of(cls, estimator: Any, fit: ModelEstimator) -> StartingEstimator:
@@ -36,12 +39,13 @@ class StartingEstimator(NamedTuple):
         if not hasattr(estimator, "predict"):
             raise TypeError(f"init must be a fitted estimator or None; got {type(estimator).__name__}.")
         check_is_fitted(estimator)
-        names = getattr(_last_step(estimator), "target_names_", None) or fit.target_names_
-        unknown = [name for name in names if name not in fit.model.parameter_names]
+        model = fit.model
+        own = getattr(_last_step(estimator), "target_names_", None)
+        unknown = [name for name in own or () if name not in model.parameter_names]
         if unknown:
             raise ValueError(f"init predicts {unknown}, which are not parameters of the model.")
-        k = None if fit._basis is None or fit._basis.shape[1] == fit.model.n_timepoints else fit._basis.shape[1]
-        return cls(estimator, fit.model._columns(names), k)
+        possible = [own] if own else [fit.target_names_, model.check_names(None), model.parameter_names]
+        return cls(estimator, [model._columns(names) for names in possible], fit._basis, len(model.parameters))
 
     def predict(self, X: ArrayLike, covariates: ArrayLike | pd.DataFrame | None, rows: NDArray[np.intp]) -> FloatArray:
         """Return predictions for some rows of X, (len(rows), len(columns))."""
@@ -52,16 +56,28 @@ class StartingEstimator(NamedTuple):
             known["covariates"] = (
                 covariates.iloc[rows] if isinstance(covariates, pd.DataFrame) else np.asarray(covariates)[rows]
             )
-        are_coefficients = is_complex(values) and values.shape[1] == self.n_coefficients
-        coefficients = are_coefficients and hasattr(self.estimator, "predict_coefficients")
-        predict = self.estimator.predict_coefficients if coefficients else self.estimator.predict
+        predict = self.estimator.predict
+        if is_complex(values) and self.basis is not None and values.shape[1] == self.basis.shape[1] < len(self.basis):
+            predict = getattr(self.estimator, "predict_coefficients", predict)
+            _check_basis(self.estimator, self.basis)
         prediction = np.asarray(predict(values[rows], **known), dtype=np.float64).reshape(len(rows), -1)
-        if prediction.shape[1] != len(self.columns):
-            raise ValueError(
-                f"init must predict {len(self.columns)} parameters, as its target_names_ or this estimator's targets "
-                f"tell; got {prediction.shape[1]}."
-            )
-        return prediction
+        for columns in self.columns:
+            if len(columns) == prediction.shape[1]:
+                theta = np.full((len(rows), self.n_parameters), np.nan)
+                theta[:, columns] = prediction
+                return theta
+        raise ValueError(
+            f"init predicts {prediction.shape[1]} parameters without telling which; expected the "
+            f"{' or '.join(str(len(columns)) for columns in self.columns)} that are wanted here."
+        )
+
+
+def _check_basis(estimator: Any, basis: NDArray) -> None:
+    """Raise ValueError if an estimator's own compression has another basis than coefficients."""
+    for _, step in getattr(estimator, "steps", ()):
+        own = getattr(step, "basis_", None)
+        if own is not None and (np.shape(own) != basis.shape or not np.allclose(own, basis)):
+            raise ValueError("init compresses with another basis than that of the coefficients; give both the same.")
 
 
 def _last_step(estimator: Any) -> Any:

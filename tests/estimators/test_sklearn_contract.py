@@ -5,6 +5,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from crbestim import (
     CRBSVDCompressor,
     CRBWeightedRegressor,
+    DictionaryMatcher,
     MTHybridStateModel,
     NLLSEstimator,
     Pipeline,
@@ -56,19 +57,22 @@ EXPECTED_FAILURES = {
         ["check_estimators_overwrite_params", "check_dont_overwrite_parameters"],
         "scikit-learn's Pipeline fits its steps in place",
     ),
-    "NLLSEstimator": dict.fromkeys(
-        [
-            *MAKE_UP_DATA,
-            "check_regressor_data_not_an_array",
-            "check_regressor_multioutput",
-            "check_regressors_int",
-            "check_regressors_no_decision_function",
-            "check_regressors_train",
-            "check_supervised_y_2d",
-        ],
-        NO_SIGNALS,
-    )
-    | {"check_complex_data": "takes complex signals by design"},
+    **dict.fromkeys(
+        ["NLLSEstimator", "DictionaryMatcher"],
+        dict.fromkeys(
+            [
+                *MAKE_UP_DATA,
+                "check_regressor_data_not_an_array",
+                "check_regressor_multioutput",
+                "check_regressors_int",
+                "check_regressors_no_decision_function",
+                "check_regressors_train",
+                "check_supervised_y_2d",
+            ],
+            NO_SIGNALS,
+        )
+        | {"check_complex_data": "takes complex signals by design"},
+    ),
 }
 
 
@@ -85,6 +89,7 @@ def estimators():
             ]
         ),
         NLLSEstimator(MTHybridStateModel(sequence), n_candidates=16, verbose=0),
+        DictionaryMatcher(MTHybridStateModel(sequence), entries=16, verbose=0),
         CRBSVDCompressor(MTHybridStateModel(sequence), 1, n_samples=16),
     ]
 
