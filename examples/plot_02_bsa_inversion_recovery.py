@@ -215,7 +215,7 @@ network = Pipeline(
     [SVDCompressor(basis=basis), CRBWeightedRegressor(noise=noise, max_epochs=n_epochs, random_state=0)]
 )
 network.fit(train.X, train.y, crb=train.crb)
-nlls = NLLSEstimator(model, targets, basis=basis, prior=prior, n_jobs=-1, verbose=0, random_state=0).fit()
+nlls = NLLSEstimator(model, targets, basis=basis, prior=prior, verbose=0, random_state=0).fit()
 
 answers = pd.DataFrame({"network": network.predict(data[None])[0], "NLLS": nlls.predict(data[None])[0]}, index=targets)
 answers["sqrt(CRB)"] = np.sqrt(model.crb(best["theta"][None], targets, basis=basis)[0]) / snr

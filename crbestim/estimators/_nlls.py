@@ -269,13 +269,13 @@ class NLLSEstimator(ModelEstimator):
         init = None
         if self._first_start is not None and len(present):
             init = self._first_start.predict(X, covariates, present)
-        result = LeastSquaresResult.empty(self.model.parameter_names, self.target_names_, voxels.status)
+        result = LeastSquaresResult._empty(self.model.parameter_names, self.target_names_, voxels.status)
         log = None if checkpoint is None else BatchLog(checkpoint, self._digest(data, known, init), result)
         step = self._voxels_at_a_time()
         batches = [slice(first, min(first + step, len(present))) for first in range(0, len(present), step)]
         with tqdm(total=len(present), desc="least squares", unit="voxel", disable=not self.verbose) as progress:
             for rows, part in self._fit_batches(batches, data, known, init, present, log):
-                result.put(present[rows], part)
+                result._put(present[rows], part)
                 progress.update(len(part))
         return result
 
@@ -315,10 +315,10 @@ class NLLSEstimator(ModelEstimator):
         starts = self._starts(problem, data, known, init)
         fits = _SOLVERS[self.solver](problem, unit_data, starts, self.max_iterations)
         status = np.full(len(data), FitStatus.MAX_ITERATIONS, np.int8)
-        result = LeastSquaresResult.empty(self.model.parameter_names, self.target_names_, status)
+        result = LeastSquaresResult._empty(self.model.parameter_names, self.target_names_, status)
         found = np.flatnonzero(np.isfinite(fits.cost))
         if len(found):
-            result.put(found, self._described(problem.rows(found), unit_data[found], norm[found], fits.rows(found)))
+            result._put(found, self._described(problem.rows(found), unit_data[found], norm[found], fits.rows(found)))
         return result
 
     def _starts(self, problem: Problem, data: NDArray, known: FloatArray, init: FloatArray | None) -> FloatArray:

@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from .._files import check_checkpoint, check_origin, write_whole
-from ._result import FitStatus, LeastSquaresResult
+from ._result import VOXEL_ARRAYS, FitStatus, LeastSquaresResult
 
 _FORMAT = 1
 _ORIGIN = "fit.json"
@@ -62,7 +62,7 @@ class BatchLog:
 
     def write(self, batch: int, rows: Any, part: LeastSquaresResult) -> None:
         """Keep the fits of a batch, those of some rows."""
-        arrays = {name: getattr(part, name) for name in LeastSquaresResult.arrays()}
+        arrays = {name: getattr(part, name) for name in VOXEL_ARRAYS}
         write_whole(self._file(batch), lambda file: np.savez(file, rows=rows, **arrays))
 
     def _file(self, batch: int) -> Path:
@@ -92,11 +92,11 @@ def read_results(path: Any) -> LeastSquaresResult:
     if directory is None or not (directory / _ORIGIN).exists():
         raise ValueError(f"checkpoint: {path} is not the directory of a fit.")
     origin = _read_origin(directory)
-    result = LeastSquaresResult.empty(
+    result = LeastSquaresResult._empty(
         tuple(origin["parameter_names"]), tuple(origin["target_names"]), np.array(origin["status"], np.int8)
     )
     for file in sorted(directory.glob("batch_*.npz")):
-        result.put(*_read_batch(file, origin))
+        result._put(*_read_batch(file, origin))
     return result
 
 
@@ -114,7 +114,7 @@ def _read_batch(path: Path, origin: dict[str, Any]) -> tuple[np.ndarray, LeastSq
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             rows = arrays["rows"]
-            values = {name: arrays[name] for name in LeastSquaresResult.arrays()}
+            values = {name: arrays[name] for name in VOXEL_ARRAYS}
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise ValueError(f"checkpoint: {path} is damaged. Delete it to fit its voxels again.") from error
     part = LeastSquaresResult(tuple(origin["parameter_names"]), tuple(origin["target_names"]), **values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 
 import numpy as np
@@ -104,7 +104,7 @@ class LeastSquaresResult:
         return table
 
     @classmethod
-    def empty(
+    def _empty(
         cls, parameter_names: tuple[str, ...], target_names: tuple[str, ...], status: NDArray[np.int8]
     ) -> LeastSquaresResult:
         """Return a result of voxels that are not fitted: NaN, with a status."""
@@ -127,22 +127,10 @@ class LeastSquaresResult:
             covariance=nan(n_targets, n_targets),
         )
 
-    @classmethod
-    def arrays(cls) -> tuple[str, ...]:
-        """Names of the arrays with one row a voxel."""
-        return (
-            "theta",
-            "targets",
-            "m0",
-            "residual_norm",
-            "noise_std",
-            "n_iterations",
-            "status",
-            "at_bound",
-            "covariance",
-        )
-
-    def put(self, rows: NDArray | slice, part: LeastSquaresResult) -> None:
+    def _put(self, rows: NDArray | slice, part: LeastSquaresResult) -> None:
         """Fill in the fits of some of the voxels."""
-        for name in self.arrays():
+        for name in VOXEL_ARRAYS:
             getattr(self, name)[rows] = getattr(part, name)
+
+
+VOXEL_ARRAYS = tuple(field.name for field in fields(LeastSquaresResult) if not field.name.endswith("_names"))

@@ -358,14 +358,14 @@ prior = Prior({"T1": stats.uniform(0.5, 1.5), "efficiency": stats.uniform(0.7, 0
 model = InversionRecoveryModel((0.05, 0.1, 0.2, 0.4, 0.8, 1.2, 2.0, 4.0))
 X = np.load(sys.argv[1])
 fit = NLLSEstimator(
-    model, prior=prior, n_candidates=256, batch_size=2, verbose=0, random_state=0, solver="scipy"
+    model, prior=prior, n_candidates=256, n_starts=2, batch_size=2, verbose=0, random_state=0, solver="scipy"
 )
 fit.fit().estimate(X, checkpoint=sys.argv[2])
 """
 
 
 def test_a_killed_fit_goes_on_where_it_was(tmp_path):
-    _, X = noisy_data(300)
+    _, X = noisy_data(120)
     np.save(tmp_path / "X.npy", X)
     path = tmp_path / "fit"
     process = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path / "X.npy", path], env=os.environ)
@@ -377,7 +377,7 @@ def test_a_killed_fit_goes_on_where_it_was(tmp_path):
     partial = read_results(path)
     done = partial.status != FitStatus.NOT_FITTED
     assert 8 <= done.sum() < len(X)
-    options = {"batch_size": 2, "solver": "scipy"}
+    options = {"n_starts": 2, "batch_size": 2, "solver": "scipy"}
     result = nlls(**options).fit().estimate(X, checkpoint=path)
     np.testing.assert_array_equal(result.theta[done], partial.theta[done])
     np.testing.assert_array_equal(result.theta, nlls(**options).fit().estimate(X).theta)
