@@ -22,7 +22,7 @@ class Dictionary(NamedTuple):
     theta : ndarray of shape (K, P)
         Parameters of the entries.
     directions : ndarray of shape (K, m), single precision
-        Their signals divided by the norm; zeros for an entry without signal.
+        Their signals divided by the norm; zeros for an entry without a finite signal.
     norm : ndarray of shape (K,)
         What they were divided by.
     """
@@ -38,7 +38,8 @@ class Dictionary(NamedTuple):
         for chunk in model._chunks(len(theta), 2):
             signal = model._checked_signal(theta[chunk], operator)
             norm = np.linalg.norm(signal, axis=1)
-            unit = np.divide(signal, norm[:, None], out=np.zeros_like(signal), where=norm[:, None] > 0)
+            usable = np.isfinite(norm) & (norm > 0)
+            unit = np.divide(signal, norm[:, None], out=np.zeros_like(signal), where=usable[:, None])
             parts.append(unit.astype(np.complex64 if unit.dtype.kind == "c" else np.float32))
             norms.append(norm)
         return cls(theta, np.concatenate(parts), np.concatenate(norms))

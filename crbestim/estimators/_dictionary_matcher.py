@@ -157,7 +157,7 @@ class DictionaryMatcher(ModelEstimator):
             for first in range(0, len(present), _ROWS):
                 rows = present[first : first + _ROWS]
                 data = voxels.data[rows]
-                entry = self._dictionary.best(data / np.linalg.norm(data, axis=1, keepdims=True))
+                entry = self._dictionary.best(data / np.abs(data).max(axis=1, keepdims=True))
                 targets[rows] = self.model.target_values(theta[entry], self.target_names_)
                 m0[rows] = (directions[entry].conj() * data).sum(axis=1) / norm[entry]
                 progress.update(len(rows))

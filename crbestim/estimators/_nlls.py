@@ -310,9 +310,13 @@ class NLLSEstimator(ModelEstimator):
     def _fit_batch(self, data: NDArray, known: FloatArray, init: FloatArray | None) -> LeastSquaresResult:
         """Fit rows of data, (n, m), all of which hold signals."""
         problem = self._problem._replace(scaling=self._problem.scaling.holding(known))
-        norm = np.linalg.norm(data, axis=1)
-        unit_data = np.asarray(data / norm[:, None], dtype=np.complex128)
-        starts = self._starts(problem, data, known, init)
+        peak = np.abs(data).max(axis=1)
+        directions = data / peak[:, None]  # first, as squares may leave the range of numbers
+        norm = np.linalg.norm(directions, axis=1)
+        directions /= norm[:, None]
+        norm *= peak
+        starts = self._starts(problem, directions, known, init)
+        unit_data = directions.astype(np.complex128, copy=False)
         fits = _SOLVERS[self.solver](problem, unit_data, starts, self.max_iterations)
         status = np.full(len(data), FitStatus.MAX_ITERATIONS, np.int8)
         result = LeastSquaresResult._empty(self.model.parameter_names, self.target_names_, status)

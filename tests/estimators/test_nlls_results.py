@@ -186,6 +186,16 @@ def test_estimates_do_not_depend_on_scale_and_phase_of_m0(model, basis, coeffici
     np.testing.assert_allclose(scaled.std, expected.std, rtol=1e-2)
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
+def test_tiny_and_huge_data_are_fitted_alike(scale):
+    _, X = noisy_data(6)
+    estimator, matcher = nlls().fit(), DictionaryMatcher(RECOVERY, prior=PRIOR, entries=500, verbose=0).fit()
+    expected, result = estimator.estimate(X), estimator.estimate(scale * X)
+    np.testing.assert_allclose(result.targets, expected.targets, rtol=1e-6)
+    np.testing.assert_allclose(result.m0, scale * expected.m0, rtol=1e-6)
+    np.testing.assert_array_equal(matcher.predict(scale * X), matcher.predict(X))
+
+
 def test_far_starts_of_clean_data_find_the_truth(model, basis, coefficients):
     """Starts drawn from few candidates, far from most tissues."""
     tissues, _ = coefficients
