@@ -6,8 +6,7 @@ Tissues of the paper's prior at an SNR of 50, seven unknown parameters, 1141 pul
   the lowest one known, that of 50 starts and of all other fits, by more than 1 %; and by more than 0.1 %);
 - speed over that of scipy (`solver="scipy"`, same Jacobian, same starts, in as many processes as there are threads
   here), and how the costs of both compare from one start;
-- scaling with the size of a batch and with threads; where the time goes;
-- torchsim's NonlinearLeastSquares on a model that both have, if it is installed.
+- scaling with the size of a batch and with threads; where the time goes.
 """
 
 import argparse
@@ -16,7 +15,6 @@ from contextlib import contextmanager
 from time import perf_counter
 
 import numpy as np
-from least_squares_torchsim import side_by_side
 
 from crbestim import (
     CRBWeightedRegressor,
@@ -161,15 +159,6 @@ def report_scaling(common, data):
     print("share of the time: " + ", ".join(f"{label} {100 * s / total:.0f} %" for label, s in seconds.items()))
 
 
-def report_torchsim(n_voxels):
-    """The same tissues fitted by torchsim."""
-    result = side_by_side(n_voxels, snr=50, seed=0)
-    if result is None:
-        print("\ntorchsim is not installed")
-        return
-    print(f"\ntorchsim's NonlinearLeastSquares, {n_voxels} voxels: {result}")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fast", action="store_true", help="a trial run")
@@ -186,7 +175,6 @@ def main():
     ours = report_starts(common, network, data, (1, 2, 4, 5, 6, 8))
     report_scipy(common, data, n_speed, n_costs, ours)
     report_scaling(common, data)
-    report_torchsim(50 if options.fast else 1000)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,13 @@ def n_threads() -> int:
     return min(config.NUMBA_NUM_THREADS, int(limit) if limit.isdigit() and int(limit) > 0 else sys.maxsize)
 
 
-def run_blocks(run: Callable[[slice], None], n: int, size: int) -> None:
+def run_blocks(run: Callable[[slice], None], n: int, size: int, least: int = 1) -> None:
     """Call `run`, code that releases the GIL, with slices of at most `size` that cover range(n).
 
-    Every thread gets one at least, if there are enough. The threads are not OpenMP's: those would change torch's
-    number of threads and forbid a fork.
+    Every thread gets one at least, but none smaller than `least`, which would not be worth a thread. The threads are
+    not OpenMP's: those would change torch's number of threads and forbid a fork.
     """
-    size = max(1, min(size, -(-n // n_threads())))
+    size = max(least, min(size, -(-n // n_threads())))
     blocks = [slice(first, min(first + size, n)) for first in range(0, n, size)]
     threads = min(n_threads(), len(blocks))
     if threads <= 1:

@@ -21,7 +21,7 @@ class Dictionary(NamedTuple):
     ----------
     theta : ndarray of shape (K, P)
         Parameters of the entries.
-    directions : ndarray of shape (K, m), single precision
+    directions : ndarray of shape (K, m)
         Their signals divided by the norm; zeros for an entry without a finite signal.
     norm : ndarray of shape (K,)
         What they were divided by.
@@ -32,27 +32,33 @@ class Dictionary(NamedTuple):
     norm: FloatArray
 
     @classmethod
-    def of(cls, model: SignalModel, operator: NDArray | None, theta: FloatArray) -> Dictionary:
-        """Simulate entries as an operator, (T, m), sees them."""
-        parts, norms = [], []
+    def of(
+        cls, model: SignalModel, operator: NDArray | None, theta: FloatArray, dtype: type[np.floating] = np.float64
+    ) -> Dictionary:
+        """Simulate entries as an operator, (T, m), sees them, and keep them in a precision."""
+        n_points = model.n_timepoints if operator is None else operator.shape[1]
+        norm = np.empty(len(theta))
+        directions: NDArray = np.empty((len(theta), n_points), dtype)
         for chunk in model._chunks(len(theta), 2):
             signal = model._checked_signal(theta[chunk], operator)
-            norm = np.linalg.norm(signal, axis=1)
-            usable = np.isfinite(norm) & (norm > 0)
-            unit = np.divide(signal, norm[:, None], out=np.zeros_like(signal), where=usable[:, None])
-            parts.append(unit.astype(np.complex64 if unit.dtype.kind == "c" else np.float32))
-            norms.append(norm)
-        return cls(theta, np.concatenate(parts), np.concatenate(norms))
+            if signal.dtype.kind == "c" and directions.dtype.kind != "c":
+                directions = directions.astype(np.result_type(dtype, np.complex64))
+            norm[chunk] = np.linalg.norm(signal, axis=1)
+            usable = np.isfinite(norm[chunk]) & (norm[chunk] > 0)
+            unit = np.divide(signal, norm[chunk][:, None], out=np.zeros_like(signal), where=usable[:, None])
+            directions[chunk] = unit
+        return cls(theta, directions, norm)
 
-    def match(self, data: NDArray, entries: slice = slice(None)) -> NDArray[np.float32]:
+    def match(self, data: NDArray, entries: slice = slice(None)) -> NDArray:
         """Return how well each row of data, (n, m), matches each entry, (n, K).
 
         That is the inner product with the entry, or, for complex data with an M0 of any phase, its squared modulus.
         """
         directions = self.directions[entries]
+        dtype = directions.real.dtype
         if data.dtype.kind != "c":
-            return data.astype(np.float32) @ directions.T
-        real, imag = data.real.astype(np.float32), data.imag.astype(np.float32)
+            return data.astype(dtype) @ directions.T
+        real, imag = data.real.astype(dtype), data.imag.astype(dtype)
         if directions.dtype.kind == "c":
             product = (real + 1j * imag) @ directions.conj().T
             real_part, imaginary_part = product.real, product.imag
@@ -66,14 +72,14 @@ class Dictionary(NamedTuple):
     def blocks(self, n: int) -> Iterator[tuple[slice, slice]]:
         """Yield blocks of n rows of data and, for each of them, blocks of entries, whose matches fit in the cache."""
         n_entries = min(len(self.theta), 2**14)
-        n_rows = max(1, _BLOCK_BYTES // (4 * n_entries))
+        n_rows = max(1, _BLOCK_BYTES // (8 * n_entries))
         for row in range(0, n, n_rows):
             for entry in range(0, len(self.theta), n_entries):
                 yield slice(row, min(row + n_rows, n)), slice(entry, min(entry + n_entries, len(self.theta)))
 
     def best(self, data: NDArray) -> NDArray[np.intp]:
         """Return the entry that matches each row of data, (n, m), best."""
-        index, value = np.zeros(len(data), np.intp), np.full(len(data), -np.inf, np.float32)
+        index, value = np.zeros(len(data), np.intp), np.full(len(data), -np.inf)
         for rows, entries in self.blocks(len(data)):
             match = self.match(data[rows], entries)
             best = match.argmax(axis=1)

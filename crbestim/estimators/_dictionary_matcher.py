@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
@@ -28,7 +27,8 @@ class DictionaryMatcher(ModelEstimator):
     .. math:: \arg\max_j \; | s_j^H C^{-1} x | \, / \, \| L^{-1} s_j \|
 
     with the noise's covariance :math:`C = L L^H` (1 if it is white): the least squares over the entries
-    :math:`\theta_j` of a dictionary and M0. (For real data, with a positive M0, without the absolute value.) Estimates
+    :math:`\theta_j` of a dictionary and M0. (For real data without the absolute value: M0 is positive, if an entry
+    allows that.) Estimates
     are those of entries and nothing between them, so that the error has a floor: the distance of entries, which grows
     quickly with the number of parameters. See `NLLSEstimator` for one without it.
 
@@ -41,7 +41,8 @@ class DictionaryMatcher(ModelEstimator):
     basis : array_like of shape (T, k), optional
         Orthonormal compression basis. The matching then takes place in the compressed space.
     prior : Prior, optional
-        From which entries are drawn; by default the one that goes with the model.
+        From which entries are drawn; by default the one that goes with the model. Not needed for entries that are
+        given.
     entries : int, mapping of str to array_like, array_like or DataFrame of shape (K, P), default=100_000
         The number of entries that are drawn from the prior (a scrambled Sobol sequence); or, for every parameter, the
         values of a grid, in SI units, of which combinations that violate `model.not_above` are left out; or the
@@ -115,10 +116,11 @@ class DictionaryMatcher(ModelEstimator):
         TypeError, ValueError
             If arguments do not fit each other, or the dictionary would exceed the memory limit.
         """
-        self._prepare(X, y)
+        drawn = isinstance(self.entries, (int, np.integer)) and not isinstance(self.entries, bool)
+        self._prepare(X, y, uses_prior=drawn)
         limit = check_positive(self.memory_limit, "memory_limit")
         n_points = self.model.n_timepoints if self._operator is None else self._operator.shape[1]
-        bytes_an_entry = 8 * n_points + 8 * len(self.model.parameters)  # single precision, if complex
+        bytes_an_entry = 16 * n_points + 8 * (len(self.model.parameters) + 1)  # directions may be complex
         theta = self._entries(int(limit // bytes_an_entry))
         self._dictionary = Dictionary.of(self.model, self._operator, theta)
         self.dictionary_theta_ = theta
@@ -172,7 +174,7 @@ class DictionaryMatcher(ModelEstimator):
         elif isinstance(entries, (int, np.integer)) and not isinstance(entries, bool):
             n_entries = check_count(int(entries), "entries")
         else:
-            theta = self.model.check_theta(entries)
+            theta = self._checked_entries(entries)
             n_entries = len(theta)
         if n_entries > most:
             raise ValueError(
@@ -185,10 +187,18 @@ class DictionaryMatcher(ModelEstimator):
                 theta = theta[theta[:, names.index(lower)] <= theta[:, names.index(upper)]]
             if not len(theta):
                 raise ValueError(f"entries: no combination obeys {dict(self.model.not_above)} (lower and upper).")
-        elif isinstance(entries, (int, np.integer)):
-            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-            theta = self.model.check_theta(self._prior.sample(n_entries, random_state=seed, method="sobol"))
-        return self.model.check_theta(theta)
+            return self._checked_entries(theta)
+        return self._sample(n_entries) if isinstance(entries, (int, np.integer)) else theta
+
+    def _checked_entries(self, theta: ArrayLike | pd.DataFrame) -> FloatArray:
+        if not isinstance(theta, pd.DataFrame) and np.ndim(theta) == 0:
+            raise TypeError(
+                f"entries must be an integer, a mapping of names to values, or a table; got {type(theta).__name__}."
+            )
+        try:
+            return self.model.check_theta(theta)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"entries: {error}") from error
 
     def _axes(self, grid: Mapping[str, ArrayLike]) -> list[FloatArray]:
         """Return the values of each parameter, in the model's order."""

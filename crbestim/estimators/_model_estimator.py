@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import validate_data
 
-from .._validation import check_matrix, check_targets, is_complex, unstack_complex
+from .._validation import FloatArray, check_matrix, check_targets, is_complex, unstack_complex
 from ..covariance import NoiseCovariance
 from ..datasets import Prior
 from ..datasets._fingerprints import checked_prior
@@ -47,6 +47,7 @@ class ModelEstimator(RegressorMixin, BaseEstimator):
     basis: ArrayLike | None
     prior: Prior | None
     covariance: ArrayLike | NoiseCovariance | None
+    random_state: int | np.random.RandomState | None
     target_names_: tuple[str, ...]
     n_features_in_: int
     _basis: NDArray | None
@@ -54,14 +55,17 @@ class ModelEstimator(RegressorMixin, BaseEstimator):
     _operator: NDArray | None
     _prior: Prior
 
-    def _prepare(self, X: ArrayLike | None, y: ArrayLike | None, known: str | Sequence[str] = ()) -> None:
+    def _prepare(
+        self, X: ArrayLike | None, y: ArrayLike | None, known: str | Sequence[str] = (), *, uses_prior: bool = True
+    ) -> None:
         """Check what does not depend on the kind of estimator; raise TypeError or ValueError for what does not fit."""
         if not isinstance(self.model, SignalModel):
             raise TypeError(f"model must be a SignalModel; got {type(self.model).__name__}.")
         self.target_names_ = self.model.check_names(self.targets, known)
         self._basis = None if self.basis is None else self.model._check_basis(self.basis)
         self._noise = self.model._check_covariance(self.covariance, self._basis)
-        self._prior = checked_prior(self.prior, self.model)
+        if uses_prior or self.prior is not None:
+            self._prior = checked_prior(self.prior, self.model)
         self._operator = self._basis
         if self._noise is not None:
             identity = np.eye(self.model.n_timepoints)
@@ -88,11 +92,22 @@ class ModelEstimator(RegressorMixin, BaseEstimator):
         if reset:
             validate_data(self, values, reset=True, skip_check_array=True)
         finite = np.asarray(np.isfinite(values).all(axis=1))
-        status = np.full(len(values), FitStatus.NOT_FITTED, np.int8)
-        status[~np.asarray(values.any(axis=1))] = FitStatus.NO_SIGNAL
-        status[~finite] = FitStatus.INVALID_INPUT
         data = self._in_space_of_fit(values if finite.all() else np.where(finite[:, None], values, 0))
-        return Voxels(data if self._noise is None else self._noise.whiten(data), status)
+        if self._noise is not None:
+            data = self._noise.whiten(data)
+        status = np.full(len(values), FitStatus.NOT_FITTED, np.int8)
+        status[~np.asarray(data.any(axis=1))] = FitStatus.NO_SIGNAL
+        status[~finite | ~np.asarray(np.isfinite(data).all(axis=1))] = FitStatus.INVALID_INPUT
+        return Voxels(data, status)
+
+    def _sample(self, n_samples: int) -> FloatArray:
+        """Draw parameters from the prior, (n_samples, P), by the estimator's seed."""
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        sample = self._prior.sample(n_samples, random_state=seed, method="sobol")
+        try:
+            return self.model.check_theta(sample)
+        except ValueError as error:
+            raise ValueError(f"prior must give parameters that are physical: {error}") from error
 
     def _in_space_of_fit(self, values: NDArray) -> NDArray:
         basis, n_timepoints, width = self._basis, self.model.n_timepoints, values.shape[1]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numbers
 import os
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
@@ -50,9 +50,9 @@ class NLLSEstimator(ModelEstimator):
     .. math:: \min_{\theta, M_0} \| L^{-1} (x - M_0 s(\theta)) \|^2
 
     over all parameters of the model but the known ones, where L whitens the noise (:math:`L = 1` if it is white). M0
-    is complex (real for real data) and solved for inside the fit, :math:`M_0 = s^H x / s^H s` for white noise
-    (variable projection, with the exact Jacobian of the projected residual). A parameter that never exceeds another
-    one is fitted through the ratio of the two, whose bounds are the widest that the prior allows.
+    is complex (real, of either sign, for real data) and solved for inside the fit, :math:`M_0 = s^H x / s^H s` for
+    white noise (variable projection, with the exact Jacobian of the projected residual). A parameter that never
+    exceeds another one is fitted through the ratio of the two, whose bounds are the widest that the prior allows.
 
     Thousands of voxels are fitted at once. Each is fitted from several starts: entries of a sample of the prior whose
     signals match its own best and whose parameters lie apart. Of fits of a voxel that come into the same minimum one
@@ -68,7 +68,8 @@ class NLLSEstimator(ModelEstimator):
     basis : array_like of shape (T, k), optional
         Orthonormal compression basis. The fit then takes place in the compressed space.
     prior : Prior, optional
-        Its support bounds the fit, and starts are drawn from it; by default the one that goes with the model.
+        Its support bounds the fit, and starts are drawn from it; by default the one that goes with the model. A
+        parameter that is fitted through its ratio to another one can leave its own support, within that of the ratio.
     known : sequence of str, default=()
         Parameters that are not fitted: `predict` takes their values, such as those of a measured B1 map, as
         `covariates`.
@@ -107,6 +108,8 @@ class NLLSEstimator(ModelEstimator):
         Parameters from which starts are chosen.
     target_names_ : tuple of str
         Names of the columns that `predict` returns.
+    n_covariates_ : int
+        Number of known parameters.
     n_features_in_ : int
         Number of columns of X in `fit`; without a call of `fit` with data, T (with a basis, k).
 
@@ -192,12 +195,11 @@ class NLLSEstimator(ModelEstimator):
         if self.noise_std is not None:
             check_positive(self.noise_std, "noise_std")
         self._known = check_names(self.known, self.model.parameter_names, "known")
+        self.n_covariates_ = len(self._known)
         self._first_start = None if self.init is None else StartingEstimator.of(self.init, self)
         scaling = ParameterScaling.of(self.model, self._prior, self._known)
         self._problem = Problem(self.model, self._operator, scaling)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        sample = self._prior.sample(n_candidates, random_state=seed, method="sobol")
-        self.candidates_ = self.model.check_theta(sample)
+        self.candidates_ = self._sample(n_candidates)
         self._search = StartSearch.of(self._problem, self.candidates_)
         return self
 
@@ -270,7 +272,10 @@ class NLLSEstimator(ModelEstimator):
         if self._first_start is not None and len(present):
             init = self._first_start.predict(X, covariates, present)
         result = LeastSquaresResult._empty(self.model.parameter_names, self.target_names_, voxels.status)
-        log = None if checkpoint is None else BatchLog(checkpoint, self._digest(data, known, init), result)
+        log = None
+        if checkpoint is not None:
+            digest = self._digest(X, covariates, voxels.status)
+            log = BatchLog(checkpoint, digest, self._fingerprint(init), result)
         step = self._voxels_at_a_time()
         batches = [slice(first, min(first + step, len(present))) for first in range(0, len(present), step)]
         with tqdm(total=len(present), desc="least squares", unit="voxel", disable=not self.verbose) as progress:
@@ -291,13 +296,15 @@ class NLLSEstimator(ModelEstimator):
         """Yield the fits of each batch, finished ones from the log."""
         missing = []
         for batch, rows in enumerate(batches):
-            part = None if log is None else log.read(batch)
+            part = None if log is None else log.read(batch, present[rows])
             if part is None:
                 missing.append(batch)
             else:
                 yield rows, part
+        worker = copy(self)
+        worker.init = worker._first_start = None  # they have done their part, and may be large
         jobs = (
-            delayed(self._fit_batch)(data[rows], known[rows], None if init is None else init[rows])
+            delayed(worker._fit_batch)(data[rows], known[rows], None if init is None else init[rows])
             for rows in (batches[batch] for batch in missing)
         )
         results = Parallel(n_jobs=self.n_jobs, return_as="generator")(jobs)
@@ -339,15 +346,15 @@ class NLLSEstimator(ModelEstimator):
         theta = problem.scaling.from_unit(fits.unit)
         m0 = problem.quadratic(fits.unit, data).m0 * norm
         residual_norm = np.sqrt(fits.cost) * norm
-        channels = 1 if self.model.real_valued else 2
-        n_unknown = fits.unit.shape[1] + channels
-        freedom = channels * data.shape[1] - n_unknown
+        at_bound = np.zeros(theta.shape, np.bool_)
+        at_bound[:, problem.scaling.free] = (fits.unit < _AT_BOUND) | (fits.unit > 1 - _AT_BOUND)
         if self.noise_std is not None:
             noise_std = np.full(len(theta), float(self.noise_std))
         else:
-            noise_std = residual_norm / np.sqrt(freedom) if freedom > 0 else np.full(len(theta), np.nan)
-        at_bound = np.zeros(theta.shape, np.bool_)
-        at_bound[:, problem.scaling.free] = (fits.unit < _AT_BOUND) | (fits.unit > 1 - _AT_BOUND)
+            are_complex = not self.model.real_valued or data.imag.any(axis=1)
+            channels = np.where(are_complex, 2, 1)
+            freedom = channels * (data.shape[1] - 1) - (fits.unit.shape[1] - at_bound.sum(axis=1))
+            noise_std = residual_norm / np.sqrt(np.where(freedom > 0, freedom, np.nan))
         status = np.where(at_bound.any(axis=1), FitStatus.AT_BOUND, FitStatus.CONVERGED)
         bound = bound_of_targets(problem, theta, self.target_names_, self._known)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -391,11 +398,18 @@ class NLLSEstimator(ModelEstimator):
         n_arrays = 3 * (len(self.model.parameters) + 1)
         return int(np.clip(_BATCH_BYTES // (16 * n_points * n_arrays * self.n_starts), 1, _MOST_VOXELS))
 
-    def _digest(self, data: NDArray, known: FloatArray, init: FloatArray | None) -> str:
+    def _digest(self, X: ArrayLike, covariates: ArrayLike | pd.DataFrame | None, status: NDArray[np.int8]) -> str:
+        """Hash of settings and data as they were given: what is computed from them differs in the last bits."""
         settings = {
             name: getattr(self, name) for name in ("solver", "n_starts", "max_iterations", "noise_std", "random_state")
         }
         settings |= {"targets": self.target_names_, "known": self._known, "batch": self._voxels_at_a_time()}
+        noise = None if self._noise is None else self._noise.matrix
         scaling = self._problem.scaling
-        arrays = [data, known, scaling.low, scaling.high, *self._search.dictionary]
-        return digest_of(settings, *arrays, *([] if init is None else [init]))
+        given = [X, covariates, self.basis, noise, status, self.candidates_, scaling.low, scaling.high]
+        return digest_of(settings, *(np.zeros(0) if array is None else np.asarray(array) for array in given))
+
+    def _fingerprint(self, init: FloatArray | None) -> FloatArray:
+        """Some numbers that follow from the model and the starts, equal up to rounding for the same fit."""
+        norms = self._search.dictionary.norm[:16]
+        return norms if init is None else np.concatenate([norms, np.abs(init).mean(axis=0)])

@@ -61,7 +61,7 @@ class StartSearch(NamedTuple):
         for lower, upper in scaling.ratios:
             folded[:, lower] /= folded[:, upper]
         places = folded.argsort(axis=0).argsort(axis=0) / len(theta)
-        return cls(Dictionary.of(model, operator, theta), subspace, places, scaling.known)
+        return cls(Dictionary.of(model, operator, theta, np.float32), subspace, places, scaling.known)
 
     def starts(self, data: NDArray, known: FloatArray, n_starts: int) -> FloatArray:
         """Return starts of each row of data, (n, n_starts, P), with its known values, (n, len(known))."""

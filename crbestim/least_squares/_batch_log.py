@@ -8,12 +8,15 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._files import check_checkpoint, check_origin, write_whole
+from .._validation import FloatArray
 from ._result import VOXEL_ARRAYS, FitStatus, LeastSquaresResult
 
 _FORMAT = 1
 _ORIGIN = "fit.json"
+_AGREEMENT = 1e-4  # of fingerprints of the same fit
 
 
 class BatchLog:
@@ -25,6 +28,9 @@ class BatchLog:
         Directory; it is made if it does not exist.
     digest : str
         Identifies data and settings.
+    fingerprint : ndarray of shape (f,)
+        Numbers that identify the model and the starts up to rounding, which differs between machines and numbers of
+        threads.
     result : LeastSquaresResult
         Without fits: names and the status of the voxels that cannot be fitted.
 
@@ -34,7 +40,7 @@ class BatchLog:
         If it is no directory, cannot be read, or belongs to other data or settings.
     """
 
-    def __init__(self, path: Any, digest: str, result: LeastSquaresResult) -> None:
+    def __init__(self, path: Any, digest: str, fingerprint: FloatArray, result: LeastSquaresResult) -> None:
         checked = check_checkpoint(path)
         assert checked is not None
         self.path = checked
@@ -42,23 +48,32 @@ class BatchLog:
             raise ValueError(f"checkpoint: {path} is not a directory.")
         checked.mkdir(exist_ok=True)
         if (checked / _ORIGIN).exists():
-            check_origin(checked, _read_origin(checked).get("digest"), digest, "a fit")
+            self._origin = _read_origin(checked)
+            known = np.array(self._origin["fingerprint"], dtype=np.float64)
+            same = known.shape == fingerprint.shape and np.allclose(known, fingerprint, _AGREEMENT, 0, equal_nan=True)
+            check_origin(checked, self._origin["digest"] if same else None, digest, "a fit")
             return
-        if any(checked.iterdir()):
+        if any(not file.name.endswith(".partial") for file in checked.iterdir()):
             raise ValueError(f"checkpoint: {path} holds other files; choose a new or an empty directory.")
-        origin = {
+        self._origin = {
             "format": _FORMAT,
             "digest": digest,
+            "fingerprint": fingerprint.tolist(),
             "parameter_names": result.parameter_names,
             "target_names": result.target_names,
             "status": result.status.tolist(),
         }
-        write_whole(checked / _ORIGIN, lambda file: file.write(json.dumps(origin).encode()))
+        write_whole(checked / _ORIGIN, lambda file: file.write(json.dumps(self._origin).encode()))
 
-    def read(self, batch: int) -> LeastSquaresResult | None:
-        """Return the fits of a batch, or None if it is not there."""
+    def read(self, batch: int, rows: NDArray) -> LeastSquaresResult | None:
+        """Return the fits of a batch, those of some rows, or None if it is not there."""
         path = self._file(batch)
-        return _read_batch(path, _read_origin(self.path))[1] if path.exists() else None
+        if not path.exists():
+            return None
+        own, part = _read_batch(path, self._origin)
+        if not np.array_equal(own, rows):
+            raise _damaged(path)
+        return part
 
     def write(self, batch: int, rows: Any, part: LeastSquaresResult) -> None:
         """Keep the fits of a batch, those of some rows."""
@@ -105,19 +120,25 @@ def _read_origin(directory: Path) -> dict[str, Any]:
         origin: dict[str, Any] = json.loads((directory / _ORIGIN).read_text())
         if origin["format"] != _FORMAT:
             raise ValueError(f"checkpoint: {directory} was written by another version.")
+        if not {"digest", "fingerprint", "parameter_names", "target_names", "status"} <= set(origin):
+            raise KeyError(_ORIGIN)
         return origin
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"checkpoint: {directory / _ORIGIN} is damaged.") from error
 
 
-def _read_batch(path: Path, origin: dict[str, Any]) -> tuple[np.ndarray, LeastSquaresResult]:
+def _read_batch(path: Path, origin: dict[str, Any]) -> tuple[NDArray, LeastSquaresResult]:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             rows = arrays["rows"]
             values = {name: arrays[name] for name in VOXEL_ARRAYS}
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise ValueError(f"checkpoint: {path} is damaged. Delete it to fit its voxels again.") from error
+        raise _damaged(path) from error
     part = LeastSquaresResult(tuple(origin["parameter_names"]), tuple(origin["target_names"]), **values)
     if any(len(getattr(part, name)) != len(rows) for name in values) or (part.status == FitStatus.NOT_FITTED).any():
-        raise ValueError(f"checkpoint: {path} is damaged. Delete it to fit its voxels again.")
+        raise _damaged(path)
     return rows, part
+
+
+def _damaged(path: Path) -> ValueError:
+    return ValueError(f"checkpoint: {path} is damaged. Delete it to fit its voxels again.")

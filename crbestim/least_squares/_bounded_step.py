@@ -9,7 +9,7 @@ from .._threads import run_blocks
 from .._validation import FloatArray
 from ._problem import Quadratic
 
-_BLOCK = 256  # fits that a thread takes at a time
+_BLOCK, _LEAST_BLOCK = 256, 64  # fits that a thread takes at a time
 _LEAST_CURVATURE = 1e-12  # of a parameter, relative to the largest
 
 
@@ -45,6 +45,7 @@ def bounded_steps(unit: FloatArray, quadratic: Quadratic, damping: FloatArray) -
         ),
         n,
         _BLOCK,
+        _LEAST_BLOCK,
     )
     return step, reduction
 

@@ -13,7 +13,7 @@ from .._validation import FloatArray
 from ..signal import SignalModel
 from ._parameter_scaling import ParameterScaling
 
-_BLOCK = 256  # voxels that a thread takes at a time
+_BLOCK, _LEAST_BLOCK = 256, 64  # voxels that a thread takes at a time
 
 
 class Quadratic(NamedTuple):
@@ -72,7 +72,10 @@ class Problem(NamedTuple):
             np.empty(n), np.empty(n, np.complex128), np.empty((n, n_free)), np.empty((n, n_free, n_free))
         )
         run_blocks(
-            lambda block: _project(data[block], signal[block], jacobian[block], *(a[block] for a in result)), n, _BLOCK
+            lambda block: _project(data[block], signal[block], jacobian[block], *(a[block] for a in result)),
+            n,
+            _BLOCK,
+            _LEAST_BLOCK,
         )
         return result
 

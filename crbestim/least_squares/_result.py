@@ -49,7 +49,8 @@ class LeastSquaresResult:
         :math:`\| L^{-1} (x - M_0 s) \|`, in the unit of the data (of whitened data, that of their covariance).
     noise_std : ndarray of shape (n,)
         Standard deviation of the noise in each real channel behind `covariance`: the one given, or
-        :math:`\| r \| / \sqrt{m - q}`, with m real data points and q fitted real numbers (NaN if m = q).
+        :math:`\| r \| / \sqrt{m - q}`, with m real data points and q fitted real numbers, M0's included and those at a
+        bound left out (NaN if m = q).
     n_iterations : ndarray of int, (n,)
         Steps that the best fit tried.
     status : ndarray of int, (n,)

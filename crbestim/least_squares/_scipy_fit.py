@@ -7,10 +7,8 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from .._validation import FloatArray
-from ._levenberg_marquardt import _MARGIN, Fits
+from ._levenberg_marquardt import _COST_TOLERANCE, _MARGIN, _STEP_TOLERANCE, Fits
 from ._problem import Problem
-
-_TOLERANCE = 1e-10
 
 
 class ProjectedResidual:
@@ -54,6 +52,8 @@ def scipy_fit(problem: Problem, data: NDArray, starts: FloatArray, max_iteration
     for i in range(n):
         objective = ProjectedResidual(problem.rows(np.array([i])), data[i])
         for start in np.clip(starts[i], _MARGIN, 1 - _MARGIN):
+            if not (np.isfinite(objective.residual(start)).all() and np.isfinite(objective.jacobian(start)).all()):
+                continue
             fit = least_squares(
                 objective.residual,
                 start,
@@ -61,8 +61,8 @@ def scipy_fit(problem: Problem, data: NDArray, starts: FloatArray, max_iteration
                 bounds=(0.0, 1.0),
                 method="trf",
                 x_scale=1.0,
-                ftol=_TOLERANCE,
-                xtol=_TOLERANCE,
+                ftol=_COST_TOLERANCE,
+                xtol=_STEP_TOLERANCE,
                 gtol=None,  # absolute: it would stop a fit of nearly clean data too early
                 max_nfev=max_iterations,
             )

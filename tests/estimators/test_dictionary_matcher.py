@@ -61,6 +61,13 @@ def test_entries_of_the_dictionary_are_found_again_with_any_amplitude_and_phase(
     np.testing.assert_array_equal(estimator.predict(X), theta)
 
 
+def test_entries_that_lie_close_together_are_told_apart():
+    grid = {"efficiency": 0.9, "T1": np.linspace(0.5, 2.0, 30_001)}
+    estimator = DictionaryMatcher(MODEL, entries=grid, verbose=0).fit()  # which needs no prior
+    theta = estimator.dictionary_theta_[::301]
+    assert np.abs(estimator.predict(MODEL.signal(theta)) - theta).max() < 1.1 * 1.5 / 30_000
+
+
 def test_compressed_signals_coefficients_and_stacked_ones_give_the_same():
     X = NoiseModel.at_snr(30).add_to(MODEL.signal(PRIOR.sample(20, random_state=1)), np.random.default_rng(0))
     basis = SVDCompressor(4).fit(MODEL.signal(PRIOR.sample(50, random_state=0))).basis_
@@ -158,8 +165,12 @@ def test_progress_is_shown_unless_silenced(capsys):
         ({"entries": {"T1": [1.0], "T3": [1.0], "efficiency": 1.0}}, ValueError, r"entries contains \['T3'\]"),
         ({"entries": {"T1": [[1.0]], "efficiency": 1.0}}, ValueError, r"entries\['T1'\] must hold real values"),
         ({"entries": {"T1": [], "efficiency": 1.0}}, ValueError, r"entries\['T1'\] must hold real values"),
-        ({"entries": {"T1": [-1.0], "efficiency": 1.0}}, ValueError, "theta: T1 must lie in"),
-        ({"entries": "all"}, TypeError, "theta must hold numbers"),
+        ({"entries": {"T1": [-1.0], "efficiency": 1.0}}, ValueError, "entries: theta: T1 must lie in"),
+        ({"entries": "all"}, TypeError, "entries must be an integer, a mapping"),
+        ({"entries": 1e5}, TypeError, "entries must be an integer, a mapping"),
+        ({"entries": True}, TypeError, "entries must be an integer, a mapping"),
+        ({"entries": [[np.nan, 1.0]]}, ValueError, "entries: theta contains NaN"),
+        ({"prior": Prior({"T1": stats.norm(), "efficiency": stats.uniform()})}, ValueError, "prior must give param"),
         ({"entries": 10**7, "memory_limit": 1e6}, ValueError, "a dictionary of 1e.07 entries needs more"),
         ({"memory_limit": -1.0}, ValueError, "memory_limit must be positive"),
         ({"model": "T1"}, TypeError, "model must be a SignalModel"),

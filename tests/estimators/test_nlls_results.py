@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from joblib import parallel_config
 from scipy import stats
 from sklearn.base import clone
@@ -19,10 +20,12 @@ from crbestim import (
     CRBWeightedRegressor,
     DictionaryMatcher,
     FitStatus,
+    FunctionModel,
     InversionRecoveryModel,
     MonoExponentialModel,
     NLLSEstimator,
     NoiseModel,
+    Parameter,
     Pipeline,
     Prior,
     SVDCompressor,
@@ -173,6 +176,51 @@ def test_as_many_data_as_unknowns_leave_no_noise_to_estimate():
     assert np.isfinite(result.targets).all()
 
 
+def test_complex_data_of_a_real_model_have_two_channels_of_noise_and_real_ones_cast_to_complex_one():
+    n = 400
+    clean = np.repeat(REAL_RECOVERY.signal([[1.0, 0.85]]), n, axis=0)
+    rng = np.random.default_rng(0)
+    in_both = clean + 0.01 * (rng.standard_normal(clean.shape) + 1j * rng.standard_normal(clean.shape))
+    estimator = nlls(REAL_RECOVERY).fit()
+    for data in (in_both, in_both.real + 0j, in_both.real):
+        result = estimator.estimate(data)
+        assert np.sqrt((result.noise_std**2).mean()) == pytest.approx(0.01, rel=0.04)
+        assert np.median(result.std[:, 0]) == pytest.approx(result.targets[:, 0].std(), rel=0.1)
+
+
+def test_parameters_at_a_bound_are_not_counted_as_fitted():
+    """The truth lies beyond the prior in one parameter that hardly matters: its fit takes up no noise."""
+    n, prior = 400, Prior({"T1": stats.uniform(0.5, 1.5), "efficiency": stats.uniform(0.80, 0.05)})
+    clean = np.repeat(RECOVERY.signal([[1.0, 0.851]]), n, axis=0)
+    noisy = NoiseModel.at_snr(1e4).add_to(clean, np.random.default_rng(0))
+    result = nlls(prior=prior).fit().estimate(noisy)
+    assert result.at_bound[:, 1].all()
+    expected = result.residual_norm / np.sqrt(16 - 3)
+    np.testing.assert_allclose(result.noise_std, expected, rtol=1e-9)
+
+
+def test_what_is_told_in_combination_only_leaves_the_others_their_standard_deviation():
+    echoes = torch.linspace(0.01, 0.3, 12, dtype=torch.float64)
+    names = {"T2": (0.0, 1.0), "a": (-10.0, 10.0), "b": (-10.0, 10.0)}
+    parameters = [Parameter(name, name, "s", bounds, closed="right") for name, bounds in names.items()]
+    model = FunctionModel(lambda T2, a, b: torch.exp(-echoes / T2 + 1j * (a + b) * echoes), parameters)
+    prior = Prior({"T2": stats.uniform(0.04, 0.1), "a": stats.uniform(-1, 2), "b": stats.uniform(-1, 2)})
+    result = nlls(model, prior=prior, noise_std=0.01).fit().estimate(model.signal([[0.08, 0.2, 0.3]]))
+    bound = model.crb(result.theta) * (0.01 / np.abs(result.m0[:, None])) ** 2
+    np.testing.assert_allclose(result.std**2, bound, rtol=1e-6)
+    assert np.isfinite(result.std[0, 0])
+    assert np.isinf(result.std[0, 1:]).all()
+
+
+def test_a_voxel_whose_signal_vanishes_in_the_basis_has_no_signal():
+    X = np.zeros((2, 8), complex)
+    X[0, 6], X[1] = 1, RECOVERY.signal([[1.0, 0.85]])[0]
+    basis = np.eye(8)[:, :4]
+    assert nlls(basis=basis).fit().estimate(X).status[0] == FitStatus.NO_SIGNAL
+    estimate = DictionaryMatcher(RECOVERY, basis=basis, prior=PRIOR, entries=50, verbose=0).fit().predict(X)
+    np.testing.assert_array_equal(np.isnan(estimate).any(axis=1), [True, False])
+
+
 # --- invariance, starts, agreement of solvers -------------------------------------------------------
 
 
@@ -311,6 +359,14 @@ def quick_matcher():
     return DictionaryMatcher(MonoExponentialModel([0.1, 0.2]), prior=prior, entries=10, verbose=0).fit()
 
 
+def test_a_fit_with_known_parameters_starts_another_one():
+    theta, X = noisy_data(5)
+    coarse = nlls(known="efficiency", max_iterations=2).fit()
+    finer = nlls(known="efficiency", init=coarse, n_starts=1).fit()
+    expected = nlls(known="efficiency").fit().predict(X, covariates=theta[:, 1])
+    np.testing.assert_allclose(finer.predict(X, covariates=theta[:, 1]), expected, rtol=1e-6)
+
+
 def test_known_parameters_keep_their_values_whatever_init_says():
     theta, X = noisy_data(5)
     everything = DictionaryMatcher(RECOVERY, RECOVERY.parameter_names, prior=PRIOR, entries=64, verbose=0).fit()
@@ -414,6 +470,20 @@ def test_a_checkpoint_of_another_fit_is_refused(tmp_path):
         nlls().fit().estimate(X, checkpoint=tmp_path)
     with pytest.raises(TypeError, match="checkpoint must be a path"):
         nlls().fit().estimate(X, checkpoint=3)
+
+
+def test_a_checkpoint_knows_where_the_background_is(tmp_path):
+    _, X = noisy_data(6)
+    nlls().fit().estimate(np.insert(X, 2, 0, axis=0), checkpoint=tmp_path / "fit")
+    with pytest.raises(ValueError, match="belongs to a fit with other data or settings"):
+        nlls().fit().estimate(np.insert(X, 4, 0, axis=0), checkpoint=tmp_path / "fit")
+
+
+def test_what_a_kill_left_half_written_does_not_block_a_checkpoint(tmp_path):
+    _, X = noisy_data(6)
+    (tmp_path / "fit.json.partial").write_text("{")
+    result = nlls().fit().estimate(X, checkpoint=tmp_path)
+    np.testing.assert_array_equal(read_results(tmp_path).theta, result.theta)
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"nothing", lambda data: b""])

@@ -94,14 +94,21 @@ class Partial(SignalModel):
         return (ECHOES / theta**2 * self._signal(theta))[:, :, None]
 
 
-def test_a_model_that_is_not_finite_everywhere_is_fitted_where_it_is():
+@pytest.mark.parametrize("solver", ["levenberg-marquardt", "scipy"])
+@pytest.mark.parametrize("n_starts", [1, 64])
+def test_a_model_that_is_not_finite_everywhere_is_fitted_where_it_is(solver, n_starts):
     data = DECAY.signal([[0.08], [0.1]])
-    estimator = NLLSEstimator(Partial(0.15), prior=DECAY_PRIOR, n_candidates=64, verbose=0, random_state=0)
+    estimator = NLLSEstimator(
+        Partial(0.15), prior=DECAY_PRIOR, solver=solver, n_starts=n_starts, n_candidates=64, verbose=0, random_state=0
+    )
     np.testing.assert_allclose(estimator.fit().predict(data), [[0.08], [0.1]], rtol=1e-6)
 
 
-def test_a_model_that_is_finite_nowhere_gives_nan_and_a_status():
-    estimator = NLLSEstimator(Partial(0.0), prior=DECAY_PRIOR, n_candidates=64, verbose=0, random_state=0)
+@pytest.mark.parametrize("solver", ["levenberg-marquardt", "scipy"])
+def test_a_model_that_is_finite_nowhere_gives_nan_and_a_status(solver):
+    estimator = NLLSEstimator(
+        Partial(0.0), prior=DECAY_PRIOR, solver=solver, n_candidates=64, verbose=0, random_state=0
+    )
     result = estimator.fit().estimate(DECAY.signal([[0.08], [0.1]]))
     assert np.isnan(result.targets).all()
     assert (result.status == FitStatus.MAX_ITERATIONS).all()

@@ -47,6 +47,14 @@ def test_blocks_cover_everything_once(monkeypatch, n, n_threads):
     assert max(block.stop - block.start for block in blocks) <= 64
 
 
+@pytest.mark.parametrize(("n", "expected"), [(10, [10]), (40, [32, 8]), (300, [64, 64, 64, 64, 44])])
+def test_small_work_is_not_spread_over_threads(monkeypatch, n, expected):
+    monkeypatch.setattr(_threads, "n_threads", lambda: 4)
+    blocks = []
+    _threads.run_blocks(lambda block: blocks.append((block.start, block.stop - block.start)), n, 64, least=32)
+    assert [size for _, size in sorted(blocks)] == expected
+
+
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_errors_reach_the_caller(monkeypatch, n_threads):
     monkeypatch.setattr(_threads, "n_threads", lambda: n_threads)
