@@ -68,7 +68,7 @@ def draw(path, table, n):
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    fig, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
+    fig, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
     starts = [name for name in table["starts"].unique() if name != "truth"]
     for name, color in zip(starts, mpl.colormaps["viridis"](np.linspace(0, 0.9, len(starts))), strict=True):
         rows = table[table["starts"] == name]
@@ -87,7 +87,7 @@ def draw(path, table, n):
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_xticks(table["snr"].unique(), [f"{snr:g}" for snr in table["snr"].unique()])
     ax.minorticks_off()
-    ax.legend(fontsize=8, ncols=2)
+    fig.legend(loc="outside right center", fontsize=9)
     fig.savefig(path, dpi=150)
 
 
