@@ -3,8 +3,8 @@ Quickstart: from a pulse sequence to a network whose efficiency is proved
 =========================================================================
 
 This script simulates fingerprints of a quantitative-MT sequence, compresses them, trains one network with the
-CRB-weighted loss and one with the mean squared error, fits some voxels by non-linear least squares, and measures for
-each how close it comes to the Cramér-Rao bound.
+CRB-weighted loss and one with the mean squared error, fits the test voxels by non-linear least squares, and measures
+for each how close it comes to the Cramér-Rao bound.
 
 It takes your own sequence as well::
 

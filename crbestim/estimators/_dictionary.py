@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
+from .._threads import run_blocks
 from .._validation import FloatArray
 from ..signal import SignalModel
 
-_BLOCK_BYTES = 2**24  # of the matches that are held at a time
+_ENTRIES, _ROWS = 1024, 64  # that a thread works on at a time: their matches stay in the cache
 
 
 class Dictionary(NamedTuple):
@@ -21,7 +22,7 @@ class Dictionary(NamedTuple):
     ----------
     theta : ndarray of shape (K, P)
         Parameters of the entries.
-    directions : ndarray of shape (K, m)
+    directions : ndarray of shape (m, K)
         Their signals divided by the norm; zeros for an entry without a finite signal.
     norm : ndarray of shape (K,)
         What they were divided by.
@@ -38,7 +39,7 @@ class Dictionary(NamedTuple):
         """Simulate entries as an operator, (T, m), sees them, and keep them in a precision."""
         n_points = model.n_timepoints if operator is None else operator.shape[1]
         norm = np.empty(len(theta))
-        directions: NDArray = np.empty((len(theta), n_points), dtype)
+        directions: NDArray = np.empty((n_points, len(theta)), dtype)
         for chunk in model._chunks(len(theta), 2):
             signal = model._checked_signal(theta[chunk], operator)
             if signal.dtype.kind == "c" and directions.dtype.kind != "c":
@@ -46,45 +47,66 @@ class Dictionary(NamedTuple):
             norm[chunk] = np.linalg.norm(signal, axis=1)
             usable = np.isfinite(norm[chunk]) & (norm[chunk] > 0)
             unit = np.divide(signal, norm[chunk][:, None], out=np.zeros_like(signal), where=usable[:, None])
-            directions[chunk] = unit
+            directions[:, chunk] = unit.T
         return cls(theta, directions, norm)
 
-    def match(self, data: NDArray, entries: slice = slice(None)) -> NDArray:
+    def match(self, data: NDArray) -> NDArray:
         """Return how well each row of data, (n, m), matches each entry, (n, K).
 
         That is the inner product with the entry, or, for complex data with an M0 of any phase, its squared modulus.
         """
-        directions = self.directions[entries]
+        directions = self.directions
         dtype = directions.real.dtype
         if data.dtype.kind != "c":
-            return data.astype(dtype) @ directions.T
+            return data.astype(dtype) @ directions
         real, imag = data.real.astype(dtype), data.imag.astype(dtype)
         if directions.dtype.kind == "c":
-            product = (real + 1j * imag) @ directions.conj().T
+            product = (real + 1j * imag) @ directions.conj()
             real_part, imaginary_part = product.real, product.imag
         else:
-            real_part, imaginary_part = real @ directions.T, imag @ directions.T
+            real_part, imaginary_part = real @ directions, imag @ directions
         match = np.square(real_part)
         imaginary_part *= imaginary_part
         match += imaginary_part
         return match
 
-    def blocks(self, n: int) -> Iterator[tuple[slice, slice]]:
-        """Yield blocks of n rows of data and, for each of them, blocks of entries, whose matches fit in the cache."""
-        n_entries = min(len(self.theta), 2**14)
-        n_rows = max(1, _BLOCK_BYTES // (8 * n_entries))
-        for row in range(0, n, n_rows):
-            for entry in range(0, len(self.theta), n_entries):
-                yield slice(row, min(row + n_rows, n)), slice(entry, min(entry + n_entries, len(self.theta)))
-
     def best(self, data: NDArray) -> NDArray[np.intp]:
-        """Return the entry that matches each row of data, (n, m), best."""
-        index, value = np.zeros(len(data), np.intp), np.full(len(data), -np.inf)
-        for rows, entries in self.blocks(len(data)):
-            match = self.match(data[rows], entries)
-            best = match.argmax(axis=1)
-            top = match[np.arange(len(match)), best]
-            better = top > value[rows]
-            index[rows] = np.where(better, best + entries.start, index[rows])
-            value[rows] = np.where(better, top, value[rows])
+        """Return the entry that matches each row of data, (n, m), best, the first of equal ones."""
+        rows, directions = data, self.directions
+        if directions.dtype.kind == "c":  # Re(s^H x) and Im(s^H x) are inner products of real vectors
+            directions = np.concatenate([directions.real, directions.imag])
+            rows = np.concatenate([data, -1j * data], axis=1)
+        real, imag = (np.ascontiguousarray(part, dtype=np.float64) for part in (rows.real, rows.imag))
+        index = np.zeros(len(data), np.intp)
+        signed = data.dtype.kind != "c"
+        run_blocks(
+            lambda block: _best_entries(real[block], imag[block], directions, signed, index[block]), len(data), _ROWS
+        )
         return index
+
+
+@njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract"})
+def _best_entries(real, imag, directions, signed, index):  # type: ignore[no-untyped-def]
+    n, n_points = real.shape
+    n_entries = directions.shape[1]
+    best = np.full(n, -np.inf)
+    first_part, second_part = np.empty(_ENTRIES), np.empty(_ENTRIES)
+    for first in range(0, n_entries, _ENTRIES):
+        size = min(_ENTRIES, n_entries - first)
+        for i in range(n):
+            first_part[:size] = 0.0
+            second_part[:size] = 0.0
+            for t in range(n_points):
+                x, y = real[i, t], imag[i, t]
+                entries = directions[t, first : first + size]
+                for k in range(size):
+                    first_part[k] += x * entries[k]
+                if not signed:
+                    for k in range(size):
+                        second_part[k] += y * entries[k]
+            if not signed:
+                for k in range(size):
+                    first_part[k] = first_part[k] * first_part[k] + second_part[k] * second_part[k]
+            for k in range(size):
+                if first_part[k] > best[i]:
+                    best[i], index[i] = first_part[k], first + k

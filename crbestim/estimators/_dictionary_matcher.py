@@ -161,7 +161,7 @@ class DictionaryMatcher(ModelEstimator):
                 data = voxels.data[rows]
                 entry = self._dictionary.best(data / np.abs(data).max(axis=1, keepdims=True))
                 targets[rows] = self.model.target_values(theta[entry], self.target_names_)
-                m0[rows] = (directions[entry].conj() * data).sum(axis=1) / norm[entry]
+                m0[rows] = (directions[:, entry].T.conj() * data).sum(axis=1) / norm[entry]
                 progress.update(len(rows))
         return (targets, m0) if return_m0 else targets
 

@@ -84,8 +84,10 @@ class NLLSEstimator(ModelEstimator):
         The batched solver, or `scipy.optimize.least_squares` voxel by voxel as an independent reference.
     init : estimator, optional
         A fitted estimator whose predictions are the first start, such as a network. It gets the same X (of complex
-        coefficients its `predict_coefficients`, if it has one). What it does not predict comes from the sample of the
-        prior. Wrapped in `sklearn.frozen.FrozenEstimator` it stays fitted when this estimator is cloned.
+        coefficients its `predict_coefficients`, if it has one). Which parameters it predicts is told by its
+        `target_names_` (those of a DataFrame y), or else by their number: the targets of this estimator, the model's
+        default ones, or all. What it does not predict comes from the sample of the prior. Wrapped in
+        `sklearn.frozen.FrozenEstimator` it stays fitted when this estimator is cloned.
     n_starts : int, default=6
         Starts a voxel; with `init`, that one and n_starts - 1 others.
     n_candidates : int, default=16384

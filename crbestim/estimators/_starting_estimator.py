@@ -48,10 +48,10 @@ class StartingEstimator(NamedTuple):
         return cls(estimator, [model._columns(names) for names in possible], fit._basis, len(model.parameters))
 
     def predict(self, X: ArrayLike, covariates: ArrayLike | pd.DataFrame | None, rows: NDArray[np.intp]) -> FloatArray:
-        """Return predictions for some rows of X, (len(rows), len(columns))."""
+        """Return predictions for some rows of X, (len(rows), P), with NaN for what is not predicted."""
         values = X.to_numpy() if isinstance(X, pd.DataFrame) else np.asarray(X)
         known = {}
-        n_covariates: int = getattr(_last_step(self.estimator), "n_covariates_", False)
+        n_covariates: int = getattr(_last_step(self.estimator), "n_covariates_", 0)
         if covariates is not None and n_covariates:
             known["covariates"] = (
                 covariates.iloc[rows] if isinstance(covariates, pd.DataFrame) else np.asarray(covariates)[rows]

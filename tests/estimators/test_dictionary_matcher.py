@@ -115,11 +115,11 @@ def test_blocks_do_not_matter(monkeypatch):
     X = NoiseModel.at_snr(30).add_to(MODEL.signal(PRIOR.sample(50, random_state=1)), np.random.default_rng(0))
 
     def matched():
-        s = MODEL.signal(matcher(entries=40_000).fit().predict(X))
+        s = MODEL.signal(matcher(entries=3_000).fit().predict(X))
         return np.abs((s.conj() * X).sum(axis=1)) / np.linalg.norm(s, axis=1)
 
     expected = matched()
-    monkeypatch.setattr("crbestim.estimators._dictionary._BLOCK_BYTES", 2**18)
+    monkeypatch.setattr("crbestim.estimators._dictionary._ROWS", 3)
     monkeypatch.setattr("crbestim.estimators._dictionary_matcher._ROWS", 7)
     np.testing.assert_allclose(matched(), expected, rtol=1e-6)
 
