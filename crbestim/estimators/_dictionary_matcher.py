@@ -116,8 +116,7 @@ class DictionaryMatcher(ModelEstimator):
         TypeError, ValueError
             If arguments do not fit each other, or the dictionary would exceed the memory limit.
         """
-        drawn = isinstance(self.entries, (int, np.integer)) and not isinstance(self.entries, bool)
-        self._prepare(X, y, uses_prior=drawn)
+        self._prepare(X, y, uses_prior=self._are_drawn)
         limit = check_positive(self.memory_limit, "memory_limit")
         n_points = self.model.n_timepoints if self._operator is None else self._operator.shape[1]
         bytes_an_entry = 16 * n_points + 8 * (len(self.model.parameters) + 1)  # directions may be complex
@@ -165,14 +164,20 @@ class DictionaryMatcher(ModelEstimator):
                 progress.update(len(rows))
         return (targets, m0) if return_m0 else targets
 
+    @property
+    def _are_drawn(self) -> bool:
+        """Whether entries are a number of samples of the prior."""
+        return isinstance(self.entries, (int, np.integer)) and not isinstance(self.entries, bool)
+
     def _entries(self, most: int) -> FloatArray:
         """Return the parameters of the entries, of which there are at most so many."""
-        entries, names = self.entries, self.model.parameter_names
+        entries: Any = self.entries
+        names = self.model.parameter_names
         if isinstance(entries, Mapping):
             grid = self._axes(entries)
             n_entries = int(np.prod([len(axis) for axis in grid], dtype=np.float64))
-        elif isinstance(entries, (int, np.integer)) and not isinstance(entries, bool):
-            n_entries = check_count(int(entries), "entries")
+        elif self._are_drawn:
+            n_entries = check_count(entries, "entries")
         else:
             theta = self._checked_entries(entries)
             n_entries = len(theta)
@@ -188,7 +193,7 @@ class DictionaryMatcher(ModelEstimator):
             if not len(theta):
                 raise ValueError(f"entries: no combination obeys {dict(self.model.not_above)} (lower and upper).")
             return self._checked_entries(theta)
-        return self._sample(n_entries) if isinstance(entries, (int, np.integer)) else theta
+        return self._sample(n_entries) if self._are_drawn else theta
 
     def _checked_entries(self, theta: ArrayLike | pd.DataFrame) -> FloatArray:
         if not isinstance(theta, pd.DataFrame) and np.ndim(theta) == 0:

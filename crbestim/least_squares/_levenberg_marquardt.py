@@ -118,7 +118,7 @@ def levenberg_marquardt(problem: Problem, data: NDArray, starts: FloatArray, max
         moved = np.clip(running.unit + step, 0, 1)
         trial = problem.rows(running.voxel).quadratic(moved, running.data)
         cost = running.quadratic.cost
-        better = (trial.cost < cost) & np.isfinite(trial.gram).all(axis=(1, 2))
+        better = trial.is_finite & (trial.cost < cost)
         decrease = np.where(better, cost - trial.cost, 0.0)
         threshold = _COST_TOLERANCE * cost + _COST_ROUNDING
         small = (reduction < threshold) & (decrease < threshold)
@@ -147,7 +147,7 @@ def _begin(problem: Problem, data: NDArray, starts: FloatArray) -> _Running:
     quadratic = problem.rows(voxel).quadratic(unit, data[voxel])
     size = n * n_starts
     running = _Running(voxel, data[voxel], unit, np.full(size, _FIRST_DAMPING), np.full(size, 2.0), quadratic)
-    return running.rows(np.flatnonzero(np.isfinite(quadratic.cost) & np.isfinite(quadratic.gram).all(axis=(1, 2))))
+    return running.rows(np.flatnonzero(quadratic.is_finite))
 
 
 def _advanced(

@@ -36,6 +36,11 @@ class Quadratic(NamedTuple):
     gradient: FloatArray
     gram: FloatArray
 
+    @property
+    def is_finite(self) -> NDArray[np.bool_]:
+        """Whether the model was finite there, (n,)."""
+        return np.asarray(np.isfinite(self.cost) & np.isfinite(self.gram).all(axis=(1, 2)))
+
     def rows(self, index: NDArray) -> Quadratic:
         """Return that of some of the fits."""
         return Quadratic(*(array[index] for array in self))
