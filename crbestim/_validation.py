@@ -236,6 +236,11 @@ def check_positive(value: float, name: str) -> float:
     return float(value)
 
 
+def check_not_negative(value: float, name: str) -> float:
+    """Return a finite float that is not negative."""
+    return 0.0 if isinstance(value, (int, float)) and value == 0 else check_positive(value, name)
+
+
 def check_count(value: int, name: str, minimum: int = 1) -> int:
     """Return an int that is not below a minimum."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):

@@ -171,7 +171,7 @@ class NoiseModel:
         return noise
 
     def augment(
-        self, X: NDArray, crb: FloatArray, rng: np.random.Generator, *, real: bool = False
+        self, X: NDArray, crb: FloatArray, rng: np.random.Generator, *, real: bool = False, n_realizations: int = 1
     ) -> tuple[NDArray, FloatArray]:
         """Draw amplitude and noise: the joint map (X, crb) -> (X', crb').
 
@@ -185,10 +185,13 @@ class NoiseModel:
             The source of randomness.
         real : bool, default=False
             X are real data, as for `add_to`.
+        n_realizations : int, default=1
+            N realizations of the noise (and of M0's phase) of each row, which share |M0|.
 
         Returns
         -------
-        X : ndarray of shape (n, m)
+        X : ndarray of shape (N n, m)
+            All rows in their first realization, then in their second, and so on.
         crb : ndarray of shape (n, p)
 
         Raises
@@ -199,4 +202,7 @@ class NoiseModel:
         rng = np.random.default_rng(rng)
         crb = check_crb(crb, (len(X), np.shape(crb)[-1]))
         magnitude = self.draw_magnitude(len(X), rng)
-        return self.add_to(X, rng, magnitude, real=real), self.scale_crb(crb, magnitude)
+        rows, magnitudes = X, magnitude
+        if n_realizations > 1:
+            rows, magnitudes = np.tile(X, (n_realizations, 1)), np.tile(magnitude, n_realizations)
+        return self.add_to(rows, rng, magnitudes, real=real), self.scale_crb(crb, magnitude)

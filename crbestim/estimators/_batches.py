@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..noise import NoiseModel
+from ._recipes import Stages
 
 
 class FingerprintBatches:
@@ -23,13 +24,15 @@ class FingerprintBatches:
     dataset : skorch Dataset or torch Subset of one
         Holds X = {"x": clean data, "covariates": ...} and y = (theta, crb).
     batch_size : int
-        Size of a batch; the last one may be smaller.
+        Most rows of x in a batch, whatever the number of realizations (but at least one fingerprint).
     noise : NoiseModel or None
         None: X and crb are taken as they are.
     seed : sequence of int
         Seed.
     training : bool
-        Whether to shuffle, and to draw anew in each epoch. Otherwise every pass is the same.
+        Whether to shuffle, and to draw anew in each epoch. Otherwise every pass of a stage is the same.
+    stages : Stages
+        Tells how many noise realizations of each fingerprint, x of shape (N n, m), an epoch needs.
     first_epoch : int, default=0
         Number of the first epoch.
     """
@@ -41,6 +44,7 @@ class FingerprintBatches:
         noise: NoiseModel | None,
         seed: tuple[int, ...],
         training: bool,
+        stages: Stages,
         first_epoch: int = 0,
     ) -> None:
         rows: Any = slice(None)
@@ -53,21 +57,22 @@ class FingerprintBatches:
         self.noise = noise
         self.seed = seed
         self.training = training
+        self.stages = stages
         self.epoch = first_epoch
 
-    def __len__(self) -> int:
-        return -(-len(self.x) // self.batch_size)
-
     def __iter__(self) -> Iterator[tuple[dict[str, Tensor], tuple[Tensor, Tensor]]]:
-        rng = np.random.default_rng([*self.seed, self.epoch])
+        n_realizations = self.stages.n_realizations(self.epoch)
+        rng = np.random.default_rng([*self.seed, self.epoch if self.training else 0])
         order = rng.permutation(len(self.x)) if self.training else np.arange(len(self.x))
-        self.epoch += self.training
-        for start in range(0, len(order), self.batch_size):
-            batch = order[start : start + self.batch_size]
-            x, crb = self.x[batch], self.crb[batch]
+        self.epoch += 1
+        step = max(1, self.batch_size // n_realizations)
+        for start in range(0, len(order), step):
+            batch = order[start : start + step]
+            x, crb, covariates = self.x[batch], self.crb[batch], self.covariates[batch]
             if self.noise is not None:
-                x, crb = self.noise.augment(x, crb, rng)
+                x, crb = self.noise.augment(x, crb, rng, n_realizations=n_realizations)
+                covariates = np.tile(covariates, (n_realizations, 1))
             yield (
-                {"x": torch.from_numpy(x), "covariates": torch.from_numpy(self.covariates[batch])},
+                {"x": torch.from_numpy(x), "covariates": torch.from_numpy(covariates)},
                 (torch.from_numpy(self.theta[batch]), torch.from_numpy(crb.astype(x.dtype))),
             )

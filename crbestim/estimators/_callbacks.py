@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from .._files import check_origin, write_whole
 
-_CHECKPOINT_FORMAT = 1
+_CHECKPOINT_FORMAT = 2
 
 
 class ProgressBar(Callback):
@@ -56,10 +56,13 @@ class Safeguard(Callback):
     ----------
     keep_best : bool
         Keep the weights of the epoch with the lowest validation loss instead of the last one's.
+    first_epoch : int, default=0
+        Epoch from which on validation losses can be compared with each other.
     """
 
-    def __init__(self, keep_best: bool) -> None:
+    def __init__(self, keep_best: bool, first_epoch: int = 0) -> None:
         self.keep_best = keep_best
+        self.first_epoch = first_epoch
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Keep the initial weights until an epoch has ended."""
@@ -84,7 +87,7 @@ class Safeguard(Callback):
                 f"The weights became NaN or infinite in epoch {len(net.history)}; training was stopped. A smaller "
                 "learning_rate may help."
             )
-        if not self.keep_best or _epochs_since_best(net) == 0:
+        if not self.keep_best or _epochs_since_best(net, self.first_epoch) == 0:
             self.weights_ = weights
 
     def restore(self, net: Any) -> None:
@@ -99,10 +102,13 @@ class EarlyStop(Callback):
     ----------
     patience : int or None
         Number of epochs; None: never.
+    first_epoch : int, default=0
+        Epoch from which on validation losses can be compared with each other.
     """
 
-    def __init__(self, patience: int | None) -> None:
+    def __init__(self, patience: int | None, first_epoch: int = 0) -> None:
         self.patience = patience
+        self.first_epoch = first_epoch
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Stop, in skorch's own way."""
@@ -111,7 +117,7 @@ class EarlyStop(Callback):
 
     def reached(self, net: Any) -> bool:
         """Tell whether the training has come to its end."""
-        return self.patience is not None and bool(net.history) and _epochs_since_best(net) >= self.patience
+        return self.patience is not None and _epochs_since_best(net, self.first_epoch) >= self.patience
 
 
 class TrainingCheckpoint(Callback):
@@ -167,9 +173,9 @@ class TrainingCheckpoint(Callback):
         net.history.extend(json.loads(state["history"]))
 
 
-def _epochs_since_best(net: Any) -> int:
-    losses = net.history[:, "valid_loss"]
-    return len(losses) - 1 - int(np.argmin(losses))
+def _epochs_since_best(net: Any, first_epoch: int) -> int:
+    losses = net.history[first_epoch:, "valid_loss"] if len(net.history) > first_epoch else []
+    return len(losses) - 1 - int(np.argmin(losses)) if losses else 0
 
 
 def _copy_weights(net: Any) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,33 +15,30 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
-from skorch import NeuralNet
-from skorch.callbacks import GradientNormClipping, LRScheduler
-from skorch.dataset import ValidSplit
-from torch.optim.lr_scheduler import LambdaLR
 
 from .._files import check_checkpoint, digest_of
 from .._validation import (
     FloatArray,
     check_count,
     check_crb,
+    check_option,
     check_positive,
     check_same_columns,
     check_same_rows,
     check_targets,
     is_complex,
+    numeric_array,
 )
-from ..nn import NETWORKS, CRBLoss, MSELoss
+from ..nn import NETWORKS, EstimatorNetwork
 from ..noise import NoiseModel
-from ._batches import FingerprintBatches
-from ._callbacks import EarlyStop, NonFiniteLossError, ProgressBar, Safeguard, TrainingCheckpoint
+from ._callbacks import EarlyStop, ProgressBar, Safeguard, TrainingCheckpoint
 from ._covariates import Covariates
+from ._network_training import build_networks, build_training, run_training
 from ._recipes import RECIPES, Recipe
 from ._standardisation import mean_and_scale
+from ._training_loss import TrainingLoss
 
-_LOSSES = ("crb", "mse")
-_PREDICTION_ROWS = 65536
-_CALIBRATION_ROWS = 65536
+_PREDICTION_ROWS = 4096  # so that the hidden layers stay in the cache
 
 
 class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
@@ -53,10 +51,18 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
     Real data, such as magnitudes, whose stacked imaginary parts are zero, are trained for as complex data with the
     same bound; neither M0's phase nor its sign is used.
 
+    A second, small network learns the bound that belongs to the data beside the first, for error bars.
+
     Parameters
     ----------
-    loss : {"crb", "mse"}, default="crb"
-        Squared error over the bound (see `crbestim.crb_loss`), or the mean squared error in the targets' units.
+    loss : {"crb", "mse", "relative", "bias-reduced"} or callable, default="crb"
+        "crb": squared error over the bound (see `crbestim.crb_loss`); "mse": mean squared error in the targets'
+        units; "relative": mean relative absolute error; "bias-reduced": squared bias over the bound, and variance
+        where it exceeds the bound (`crbestim.nn.BiasReducedLoss`, of which an instance with other settings may be
+        passed), in a second stage after one with "crb". A callable maps errors, parameters and bounds, tensors of
+        shape (n, p) in the targets' units, to a scalar tensor. If it has an attribute `n_realizations`, errors have
+        shape (n_realizations, n, p), and a stage with "crb" precedes it; without a `crb` in `fit`, set its attribute
+        `needs_crb` to False.
     noise : NoiseModel or None, default=NoiseModel()
         Amplitudes and noise of the training. None: X and crb are used as they are.
     network : {"residual", "paper"}, default="residual"
@@ -68,6 +74,11 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         of 512.
     max_epochs, batch_size : int, optional
         Replace the recipe's.
+    refinement_epochs : int, optional
+        Epochs of the second stage, that of a loss over several noise realizations, which follows `max_epochs` with
+        the CRB loss; by default a tenth of `max_epochs`, rounded up. Each takes about `n_realizations` times as long.
+        Batches have no more rows than in the first stage. With `warm_start`, the weights of the previous `fit` stand
+        in for the first stage.
     learning_rate : float, optional
         Replaces the recipe's.
     validation_fraction : float, default=0.1
@@ -75,7 +86,8 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         every epoch. 0: none.
     patience : int, optional
         Stop after so many epochs without a lower validation loss, and keep the best weights. The loss of the
-        "one-cycle" training falls most in its last epochs: a short patience ends it too early.
+        "one-cycle" training falls most in its last epochs: a short patience ends it too early. Of a training with two
+        stages it is the second that ends early.
     checkpoint : path-like, optional
         File to which the state of the training is written after every epoch. If it exists, `fit` with the same
         data and settings goes on from there, with the result of a training that was never interrupted. The
@@ -92,10 +104,12 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
 
     Attributes
     ----------
+    module_ : crbestim.nn.EstimatorNetwork
+        The trained networks; `module_.estimate` is the torch module whose outputs are the standardised targets.
     net_ : skorch.NeuralNet
-        The trained network; `net_.module_` is the torch module, with standardised outputs.
+        What trained them.
     history_ : DataFrame
-        One row an epoch: train_loss, valid_loss, learning_rate, seconds.
+        One row an epoch: loss (its name), train_loss, valid_loss, learning_rate, seconds.
     target_names_ : list of str or None
         Columns of y, if it was a DataFrame.
     covariate_names_ : list of str or None
@@ -120,12 +134,13 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
 
     def __init__(
         self,
-        loss: Literal["crb", "mse"] = "crb",
+        loss: Literal["crb", "mse", "relative", "bias-reduced"] | Callable[..., torch.Tensor] = "crb",
         *,
         noise: NoiseModel | None = NoiseModel(),  # noqa: B008 - frozen
         network: Literal["residual", "paper"] = "residual",
         training: Literal["one-cycle", "paper"] = "one-cycle",
         max_epochs: int | None = None,
+        refinement_epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
         validation_fraction: float = 0.1,
@@ -141,6 +156,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         self.network = network
         self.training = training
         self.max_epochs = max_epochs
+        self.refinement_epochs = refinement_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.validation_fraction = validation_fraction
@@ -168,8 +184,8 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         y : array_like or DataFrame of shape (n, p) or (n,)
             Targets.
         crb : array_like of the shape of y
-            Bound at |M0| = 1, sigma = 1, in squared units of y; needed for ``loss="crb"``. Entries with inf are
-            left out of the loss.
+            Bound at |M0| = 1, sigma = 1, in squared units of y; needed for losses with the bound in them, and for the
+            error bars of any. Entries with inf are left out of the loss.
         covariates : array_like or DataFrame of shape (n, c), optional
             Parameters that are known in each voxel, such as a measured B1: further inputs of the network, without
             noise unless they bring it. `crb` is then the bound with these parameters known.
@@ -192,7 +208,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         target_names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
         X, theta, bound = self._checked_data(X, y, crb)
         check_same_rows(y, covariates, "covariates")
-        previous = getattr(self, "net_", None) if self.warm_start else None
+        previous = getattr(self, "module_", None) if self.warm_start else None
         known = Covariates.of(covariates, len(X)) if previous is None else self._covariates
         extra = known.standardised(covariates, len(X))
         self.target_names_ = target_names
@@ -202,33 +218,48 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             self.target_mean_, self.target_scale_ = mean_and_scale(theta)
         X = X.astype(np.float32)
         theta = ((theta - self.target_mean_) / self.target_scale_).astype(np.float32)
-        bound = bound / self.target_scale_**2
 
-        safeguard = Safeguard(keep_best=self.patience is not None)
+        shape = (X.shape[1], theta.shape[1], self.n_covariates_)
+        learns_bound = crb is not None and self.noise is not None
+        module = build_networks(NETWORKS[self.network], shape, learns_bound, X, self.noise, seed)
+        if previous is not None:
+            self._take_weights(previous, module)
+        loss = TrainingLoss.of(self.loss)
+        stages = loss.stages(recipe, self.refinement_epochs, starts_anew=previous is None)
+        noise_std = 1.0 if self.noise is None else self.noise.noise_std
+        criterion = loss.criterion(self.target_mean_, self.target_scale_, noise_std)
+        safeguard = Safeguard(self.patience is not None, stages.first_of_last)
         callbacks: list[Any] = [("safeguard", safeguard)]
         checkpoint = None
         if self.checkpoint is not None:
-            checkpoint = TrainingCheckpoint(
-                Path(self.checkpoint), self._digest(seed, X, extra, theta, bound), safeguard
-            )
+            digest = self._digest(seed, X, extra, theta, bound)
+            checkpoint = TrainingCheckpoint(Path(self.checkpoint), digest, safeguard)
             callbacks.append(("checkpoint", checkpoint))
         if self.verbose:
-            callbacks.append(("progress", ProgressBar(recipe.max_epochs)))
-        callbacks.append(("early_stop", EarlyStop(self.patience)))
-        net = self._build(recipe, seed, X, theta.shape[1], callbacks)
-        if previous is not None:
-            if type(previous.module_) is not type(net.module_):
-                raise ValueError(
-                    f"warm_start cannot go on from a {type(previous.module_).__name__} with network={self.network!r}."
-                )
-            net.module_.load_state_dict(previous.module_.state_dict())
+            callbacks.append(("progress", ProgressBar(stages.total)))
+        callbacks.append(("early_stop", EarlyStop(self.patience, stages.first_of_last)))
+        net = build_training(
+            module, criterion, recipe, stages, noise=self.noise, validation_fraction=self.validation_fraction,
+            seed=seed, device=self.device, callbacks=callbacks,
+        )  # fmt: skip
         if checkpoint is not None:
             checkpoint.resume(net)
-        self._run(net, recipe, {"x": X, "covariates": extra}, theta, bound)
+        try:
+            run_training(net, {"x": X, "covariates": extra}, theta, bound)
+        finally:
+            self.net_, self.module_ = net, net.module_
+            self._training_loss, self._stages = loss, stages
         return self
 
-    def predict(self, X: ArrayLike, *, covariates: ArrayLike | pd.DataFrame | None = None) -> FloatArray:
-        """Estimate parameters.
+    def predict(
+        self,
+        X: ArrayLike,
+        *,
+        covariates: ArrayLike | pd.DataFrame | None = None,
+        return_std: bool = False,
+        noise_std: ArrayLike | None = None,
+    ) -> Any:
+        r"""Estimate parameters.
 
         Parameters
         ----------
@@ -236,36 +267,59 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             Stacked coefficients [Re | Im], with any amplitude and phase.
         covariates : array_like or DataFrame of shape (n, c)
             As in `fit`, if it was given any. They may be NaN for rows of zeros.
+        return_std : bool, default=False
+            Whether to return standard deviations, too.
+        noise_std : float or array_like of shape (n,)
+            Standard deviation of the noise in each real channel of X (`estimate_noise_std` finds it in the
+            background); needed for `return_std`.
 
         Returns
         -------
-        ndarray of shape (n, p), or (n,) if y was 1-D
+        targets : ndarray of shape (n, p), or (n,) if y was 1-D
             NaN for a row of zeros, as in a masked background.
+        std : ndarray of the shape of targets
+            Only with `return_std`: the standard deviation of an efficient unbiased estimator for this tissue and
+            this signal-to-noise ratio. With :math:`s(\theta)` the signal at :math:`M_0 = 1` and the bound at
+            :math:`|M_0| = \sigma = 1`,
+
+            .. math:: \mathrm{std} = \exp(g(x / \|x\|))\, \sigma / \|x\|, \quad
+               g \approx \mathrm{E}[\log(\|s\| \sqrt{\mathrm{CRB}(\theta)})],
+
+            where the network g has learnt the mean of the logarithm over the tissues of the training that look like x.
 
         Raises
         ------
         ValueError
-            If X is not a finite real (n, 2k) array, or covariates are missing or do not fit.
+            If X is not a finite real (n, 2k) array, covariates are missing or do not fit, or standard deviations are
+            asked for and the noise is missing, or the bound or the noise was when the network was trained.
         """
         check_is_fitted(self)
         _refuse_complex(X)
         values: NDArray = np.require(validate_data(self, X, reset=False, dtype=np.float32), requirements="W")
         present = np.asarray(values.any(axis=1))
         extra = self._covariates.standardised(covariates, len(values), present)
-        module, device = self.net_.module_.eval(), self.net_.device
-        with torch.no_grad():
-            parts = [
-                module(
-                    *(
-                        torch.from_numpy(array[start : start + _PREDICTION_ROWS]).to(device)
-                        for array in (values, extra)
-                    )
-                )
-                for start in range(0, len(values), _PREDICTION_ROWS)
-            ]
-        estimate = torch.cat(parts).cpu().numpy().astype(np.float64) * self.target_scale_ + self.target_mean_
+        module = self.module_.eval()
+        estimate = self._apply(module.estimate, values, extra) * self.target_scale_ + self.target_mean_
         estimate[~present] = np.nan
-        return estimate[:, 0] if self._single_target else estimate
+        estimate = estimate[:, 0] if self._single_target else estimate
+        if not return_std:
+            return estimate
+        if module.bound is None:
+            raise ValueError("return_std=True needs a network that was trained with noise and with crb given to fit.")
+        noise = _checked_noise_std(noise_std, len(values))
+        std = np.exp(self._apply(module.log_std, values, extra)) * self.target_scale_ * noise[:, None]
+        std[~present] = np.nan
+        return estimate, std[:, 0] if self._single_target else std
+
+    def _apply(self, network: Callable[..., torch.Tensor], *arrays: NDArray) -> FloatArray:
+        """Apply a network to rows of its inputs, a few thousand at a time."""
+        device = next(self.module_.parameters()).device
+        result = np.empty((len(arrays[0]), len(self.target_mean_)))
+        with torch.no_grad():
+            for start in range(0, len(result), _PREDICTION_ROWS):
+                rows = slice(start, start + _PREDICTION_ROWS)
+                result[rows] = network(*(torch.from_numpy(array[rows]).to(device) for array in arrays)).cpu().numpy()
+        return result
 
     @property
     def history_(self) -> pd.DataFrame:
@@ -277,13 +331,19 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             "learning_rate": "learning_rate",
             "seconds": "dur",
         }
-        rows = [{name: row[key] for name, key in columns.items() if key in row} for row in self.net_.history]
+        loss = self._training_loss
+        rows = [
+            {"loss": loss.name_in_stage(self._stages.n_realizations(epoch))}
+            | {name: row[key] for name, key in columns.items() if key in row}
+            for epoch, row in enumerate(self.net_.history)
+        ]
         return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="epoch"))
 
     def _checked_recipe(self) -> Recipe:
-        for name, allowed in (("loss", _LOSSES), ("network", tuple(NETWORKS)), ("training", tuple(RECIPES))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {list(allowed)}; got {getattr(self, name)!r}.")
+        for name, allowed in (("network", tuple(NETWORKS)), ("training", tuple(RECIPES))):
+            check_option(name, getattr(self, name), allowed)
+        if TrainingLoss.of(self.loss).n_realizations > 1 and self.noise is None:
+            raise ValueError(f"noise must be a NoiseModel for loss={self.loss!r}, which needs several realizations.")
         if self.noise is not None and not isinstance(self.noise, NoiseModel):
             raise TypeError(f"noise must be a NoiseModel or None; got {type(self.noise).__name__}.")
         if not isinstance(self.validation_fraction, numbers.Real):
@@ -305,6 +365,8 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             torch.device(self.device)
         except (RuntimeError, TypeError) as error:
             raise ValueError(f"device must name a torch device, such as 'cpu'; got {self.device!r}.") from error
+        if self.refinement_epochs is not None:
+            check_count(self.refinement_epochs, "refinement_epochs")
         preset = RECIPES[self.training]
         return Recipe(
             preset.optimizer,
@@ -344,12 +406,15 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             raise ValueError(
                 f"y must have {len(self.target_mean_)} columns, as in the previous fit; got {theta.shape}."
             )
+        if self.loss == "relative" and not theta.all():
+            row = int(np.argmin(theta.all(axis=1)))
+            raise ValueError(f"y must not be zero for loss='relative'; it is in row {row}.")
         self._single_target = np.ndim(y) == 1
         if crb is None:
-            if self.loss == "crb":
+            if TrainingLoss.of(self.loss).needs_crb:
                 raise ValueError(
-                    "crb must be given for loss='crb': the Cramér-Rao bound of every entry of y, as make_fingerprints "
-                    "and model.crb return it. In cross-validation pass params={'crb': crb}, with "
+                    f"crb must be given for loss={self.loss!r}: the Cramér-Rao bound of every entry of y, as "
+                    "make_fingerprints and model.crb return it. In cross-validation pass params={'crb': crb}, with "
                     "sklearn.set_config(enable_metadata_routing=True)."
                 )
             return X, theta, np.ones_like(theta)
@@ -358,67 +423,20 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             raise ValueError("crb is inf everywhere: no entry is left to learn from.")
         return X, theta, bound
 
-    def _build(self, recipe: Recipe, seed: int, X: NDArray, n_outputs: int, callbacks: list[Any]) -> NeuralNet:
-        criterion = CRBLoss() if self.loss == "crb" else MSELoss(torch.tensor(self.target_scale_, dtype=torch.float32))
-        clipping = [] if recipe.max_norm is None else [("clip", GradientNormClipping(recipe.max_norm))]
-        schedule = LRScheduler(LambdaLR, lr_lambda=recipe.schedule(recipe.max_epochs), event_name="learning_rate")
-        holdout = ValidSplit(self.validation_fraction, random_state=seed) if self.validation_fraction else None
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            module = NETWORKS[self.network](X.shape[1], n_outputs, self.n_covariates_)
-        rows = X[:_CALIBRATION_ROWS]
-        module.calibrate(
-            torch.from_numpy(rows if self.noise is None else self.noise.add_to(rows, np.random.default_rng(seed)))
-        )
-        batches = {"noise": self.noise, "batch_size": recipe.batch_size}
-        net = NeuralNet(
-            module,
-            criterion,
-            optimizer=recipe.optimizer,
-            optimizer__fused=True,
-            lr=recipe.learning_rate,
-            max_epochs=recipe.max_epochs,
-            train_split=holdout,
-            iterator_train=FingerprintBatches,
-            iterator_valid=FingerprintBatches,
-            **{f"iterator_train__{k}": v for k, v in (batches | {"training": True, "seed": (seed, 0)}).items()},
-            **{f"iterator_valid__{k}": v for k, v in (batches | {"training": False, "seed": (seed, 1)}).items()},
-            callbacks=[*clipping, ("schedule", schedule), *callbacks],
-            callbacks__print_log=None,
-            verbose=0,
-            device=self.device,
-        )
-        return net.initialize()
-
-    def _run(self, net: NeuralNet, recipe: Recipe, X: dict[str, NDArray], theta: NDArray, bound: NDArray) -> None:
-        callbacks = dict(net.callbacks_)
-        safeguard, early_stop = callbacks["safeguard"], callbacks["early_stop"]
-        done = len(net.history)
-        net.iterator_train__first_epoch = done
-        try:
-            if done < recipe.max_epochs and not early_stop.reached(net):
-                net.partial_fit(X, (theta, bound), epochs=recipe.max_epochs - done)
-        except NonFiniteLossError:
-            if net.history:
-                net.history.pop()
-            raise
-        finally:
-            if "progress" in callbacks:
-                callbacks["progress"].close()
-            safeguard.restore(net)
-            self.net_ = net
-        partial = bool(net.history) and "train_loss" not in net.history[-1]
-        if partial:
-            net.history.pop()
-        if partial or (len(net.history) < recipe.max_epochs and not early_stop.reached(net)):
-            raise KeyboardInterrupt(
-                f"Training was interrupted after {len(net.history)} of {recipe.max_epochs} epochs; the estimator "
-                "holds the weights so far."
+    def _take_weights(self, previous: EstimatorNetwork, module: EstimatorNetwork) -> None:
+        """Start from the weights of the previous training; the bound is learnt anew if it had none."""
+        if type(previous.estimate) is not type(module.estimate):
+            raise ValueError(
+                f"warm_start cannot go on from a {type(previous.estimate).__name__} with network={self.network!r}."
             )
+        module.estimate.load_state_dict(previous.estimate.state_dict())
+        if previous.bound is not None and module.bound is not None:
+            module.bound.load_state_dict(previous.bound.state_dict())
 
     def _digest(self, seed: int, *arrays: NDArray) -> str:
         ignored = ("checkpoint", "verbose", "device", "warm_start", "random_state")
         settings = {name: value for name, value in self.get_params().items() if name not in ignored}
+        settings["loss"] = TrainingLoss.of(self.loss).identity
         return digest_of(settings | {"seed": seed}, *arrays)
 
     def _takes_real_data(self, n_columns: int) -> bool:
@@ -430,6 +448,18 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         tags.target_tags.multi_output = True
         tags.regressor_tags.poor_score = True  # a normalised input tells nothing about the scale of X
         return tags
+
+
+def _checked_noise_std(noise_std: ArrayLike | None, n: int) -> FloatArray:
+    """Return the noise of n rows, (n,)."""
+    if noise_std is None:
+        raise ValueError("noise_std must be given for return_std=True: the noise in each real channel of X.")
+    noise = numeric_array(noise_std, "noise_std")
+    if noise.ndim > 1 or noise.size not in (1, n):
+        raise ValueError(f"noise_std must be a number, or have shape ({n},), one a row; got {noise.shape}.")
+    if noise.dtype.kind == "c" or not (np.isfinite(noise).all() and (noise > 0).all()):
+        raise ValueError("noise_std must be real, positive and finite.")
+    return np.broadcast_to(noise.astype(np.float64), n)
 
 
 def _refuse_complex(X: ArrayLike) -> None:

@@ -1,4 +1,4 @@
-"""Recipes of training: optimizer, learning rate and its schedule."""
+"""Recipes of training: optimizer, learning rate and its schedule, and the stages it goes through."""
 
 from __future__ import annotations
 
@@ -34,6 +34,48 @@ class StepDecay:
     def __call__(self, epoch: int) -> float:
         """Return the factor on the learning rate in an epoch (counted from 0)."""
         return 0.5 ** (epoch // self.every)
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Epochs of a training with one noise realization of each sample, then epochs with several.
+
+    Parameters
+    ----------
+    schedule : callable
+        Maps the number of epochs of a stage to its `OneCycle` or `StepDecay`; each stage starts anew.
+    n_epochs : int
+        Of the first stage.
+    n_refinement_epochs : int, default=0
+        Of the second stage.
+    n_refinement_realizations : int, default=1
+        Noise realizations of each sample in the second stage.
+    """
+
+    schedule: Callable[[int], Callable[[int], float]]
+    n_epochs: int
+    n_refinement_epochs: int = 0
+    n_refinement_realizations: int = 1
+
+    @property
+    def total(self) -> int:
+        """Number of epochs."""
+        return self.n_epochs + self.n_refinement_epochs
+
+    @property
+    def first_of_last(self) -> int:
+        """First epoch of the last stage."""
+        return self.n_epochs if self.n_refinement_epochs else 0
+
+    def n_realizations(self, epoch: int) -> int:
+        """Return how many noise realizations of each sample an epoch (counted from 0) needs."""
+        return 1 if epoch < self.n_epochs else self.n_refinement_realizations
+
+    def __call__(self, epoch: int) -> float:
+        """Return the factor on the learning rate in an epoch (counted from 0)."""
+        if epoch < self.n_epochs:
+            return self.schedule(self.n_epochs)(epoch)
+        return self.schedule(self.n_refinement_epochs)(epoch - self.n_epochs) if self.n_refinement_epochs else 0.0
 
 
 @dataclass(frozen=True)

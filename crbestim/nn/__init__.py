@@ -1,15 +1,21 @@
 """Torch modules: networks and losses."""
 
-from ._losses import CRBLoss, MSELoss
+from ._criterion import Criterion, EstimatorNetwork
+from ._losses import LOSSES, BiasReducedLoss, CRBLoss, MSELoss, RelativeLoss
 from ._networks import NETWORKS, FingerprintNetwork, PaperNetwork, PhaseAlignment, ResidualNetwork, UnitNorm
 
 __all__ = [
+    "LOSSES",
     "NETWORKS",
+    "BiasReducedLoss",
     "CRBLoss",
+    "Criterion",
+    "EstimatorNetwork",
     "FingerprintNetwork",
     "MSELoss",
     "PaperNetwork",
     "PhaseAlignment",
+    "RelativeLoss",
     "ResidualNetwork",
     "UnitNorm",
 ]

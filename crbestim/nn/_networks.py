@@ -12,6 +12,7 @@ from torch import Tensor, nn
 # hidden layer has two units for each target. The paper does not print them: they follow the authors' code.
 _PAPER_WIDTHS = (128, 256, 512, 1024, 768, 640, 512, 384, 256, 192, 128, None)
 _GROUP_SIZE = 64
+_FIRST_CORRECTION = 0.3
 
 
 class UnitNorm(nn.Module):
@@ -51,7 +52,9 @@ class FingerprintNetwork(nn.Module):
 
 
 class ResidualNetwork(FingerprintNetwork):
-    """Default network: normalised, phase-aligned and standardised input, and pre-activated residual blocks.
+    """Default network: normalised, phase-aligned and standardised input, and residual blocks.
+
+    A block adds to its input a small correction at first, so that no normalisation of the layers is needed.
 
     Parameters
     ----------
@@ -59,9 +62,9 @@ class ResidualNetwork(FingerprintNetwork):
         Number of columns of input and output; `n_inputs` is even.
     n_covariates : int, default=0
         Number of columns of the covariates.
-    width : int, default=128
+    width : int, default=256
         Units of each hidden layer.
-    n_blocks : int, default=3
+    n_blocks : int, default=2
         Number of residual blocks, of two layers each.
     """
 
@@ -69,21 +72,15 @@ class ResidualNetwork(FingerprintNetwork):
     std: Tensor
 
     def __init__(
-        self, n_inputs: int, n_outputs: int, n_covariates: int = 0, *, width: int = 128, n_blocks: int = 3
+        self, n_inputs: int, n_outputs: int, n_covariates: int = 0, *, width: int = 256, n_blocks: int = 2
     ) -> None:
         super().__init__()
         self.normalize = nn.Sequential(UnitNorm(), PhaseAlignment())
         self.register_buffer("mean", torch.zeros(n_inputs))
         self.register_buffer("std", torch.ones(n_inputs))
         self.first = nn.Linear(n_inputs + n_covariates, width)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(
-                nn.LayerNorm(width), nn.SiLU(), nn.Linear(width, width),
-                nn.LayerNorm(width), nn.SiLU(), nn.Linear(width, width),
-            )
-            for _ in range(n_blocks)
-        )  # fmt: skip
-        self.last = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), nn.Linear(width, n_outputs))
+        self.blocks = nn.ModuleList(_residual_block(width) for _ in range(n_blocks))
+        self.last = nn.Sequential(nn.ReLU(), nn.Linear(width, n_outputs))
 
     def calibrate(self, x: Tensor) -> None:
         """Take mean and standard deviation of the normalised input from noisy training data."""
@@ -136,6 +133,13 @@ class PaperNetwork(FingerprintNetwork):
                 x = x + earlier[width]
             earlier[width] = x
         return self.last(x)
+
+
+def _residual_block(width: int) -> nn.Sequential:
+    last = nn.Linear(width, width)
+    with torch.no_grad():
+        last.weight *= _FIRST_CORRECTION
+    return nn.Sequential(nn.ReLU(), nn.Linear(width, width), nn.ReLU(), last)
 
 
 def _side_by_side(x: Tensor, covariates: Tensor | None) -> Tensor:

@@ -5,13 +5,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from crbestim import CRBWeightedRegressor, NoiseModel
+from crbestim import CRBWeightedRegressor, NoiseModel, bias_variance
 from crbestim._validation import stack_complex
 from crbestim.estimators import _callbacks
 from crbestim.estimators._batches import FingerprintBatches
-from crbestim.estimators._recipes import RECIPES, OneCycle, StepDecay
+from crbestim.estimators._recipes import RECIPES, OneCycle, Stages, StepDecay
+from crbestim.nn import BiasReducedLoss
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +32,16 @@ def regressor(loss="crb", **kwargs):
     return CRBWeightedRegressor(loss, **(defaults | kwargs))
 
 
-@pytest.mark.parametrize("loss", ["crb", "mse"])
-@pytest.mark.parametrize("network", ["residual", "paper"])
+@pytest.mark.parametrize(
+    ("loss", "network"),
+    [("crb", "residual"), ("mse", "residual"), ("relative", "residual"), ("crb", "paper"), ("mse", "paper")],
+)
 def test_training_lowers_the_loss(data, loss, network):
     X, y, crb = data
     fitted = regressor(loss, network=network, max_epochs=12, learning_rate=2e-3).fit(X, y, crb=crb)
     history = fitted.history_
-    assert list(history.columns) == ["train_loss", "valid_loss", "learning_rate", "seconds"]
+    assert list(history.columns) == ["loss", "train_loss", "valid_loss", "learning_rate", "seconds"]
+    assert set(history["loss"]) == {loss}
     assert list(history.index) == list(range(1, 13))
     assert history["valid_loss"].iloc[-1] < 0.9 * history["valid_loss"].iloc[0]
     assert fitted.predict(X).shape == y.shape
@@ -91,16 +96,16 @@ def _inputs(X):
     return {"x": X.astype(np.float32), "covariates": np.empty((len(X), 0), dtype=np.float32)}
 
 
-def batches(data, training, first_epoch=0, noise=NoiseModel()):
+def batches(data, training, first_epoch=0, noise=NoiseModel(), stages=Stages(OneCycle, 10)):
     X, y, crb = data
     dataset = Recorder(_inputs(X), (y.astype(np.float32), crb))
-    return FingerprintBatches(dataset, 128, noise, (0, 0), training, first_epoch)
+    return FingerprintBatches(dataset, 128, noise, (0, 0), training, stages, first_epoch)
 
 
 def test_noise_and_order_are_fresh_in_every_training_epoch_and_fixed_in_validation(data):
     loader = batches(data, training=True)
     first, second = ([x["x"] for x, _ in loader] for _ in range(2))
-    assert len(first) == len(loader) == 5
+    assert len(first) == 5
     assert not torch.equal(first[0], second[0])
     again = [x["x"] for x, _ in batches(data, training=True, first_epoch=1)]
     assert all(torch.equal(a, b) for a, b in zip(second, again, strict=True))
@@ -176,6 +181,147 @@ def test_infinite_bounds_do_not_affect_the_training(data):
     assert np.isfinite(first.history_["train_loss"]).all()
 
 
+# Losses over several realizations, and losses of one's own
+
+
+def test_batches_hold_realizations_that_share_the_amplitude(data):
+    X, y, _ = data
+    stages = Stages(OneCycle, 2, 3, 10)
+    assert [stages.n_realizations(epoch) for epoch in range(stages.total)] == [1, 1, 10, 10, 10]
+    loader = batches(data, training=True, noise=NoiseModel(1e-6), stages=stages)
+    sizes = []
+    for _ in range(3):
+        for x, (theta, bound) in loader:
+            n = len(theta)
+            sizes.append(len(x["x"]))
+            assert len(x["x"]) == n * (10 if loader.epoch == 3 else 1) <= 128
+            assert len(x["covariates"]) == len(x["x"])
+            assert len(bound) == n
+    magnitude = np.linalg.norm(x["x"].numpy().reshape(10, n, -1), axis=2)
+    np.testing.assert_allclose(magnitude, np.tile(magnitude[0], (10, 1)), rtol=1e-4)
+    phases = x["x"].numpy().reshape(10, n, -1)[:, :, 0]
+    assert (np.std(phases, axis=0) > 0).all()
+    rows = [int(np.argmin(np.abs(y.astype(np.float32)[:, 0] - value))) for value in theta[:, 0].numpy()]
+    np.testing.assert_allclose(
+        bound, data[2][rows] * (1e-6 * np.linalg.norm(X[rows], axis=1) / magnitude[0])[:, None] ** 2, rtol=1e-3
+    )
+
+
+def test_noise_of_the_second_stage_is_fresh_in_training_and_fixed_in_validation(data):
+    stages = Stages(OneCycle, 1, 3, 4)
+    for training, equal in ((True, False), (False, True)):
+        loader = batches(data, training, first_epoch=1, stages=stages)
+        first, second = (torch.cat([x["x"] for x, _ in loader]) for _ in range(2))
+        assert len(first) == 4 * 600
+        assert torch.equal(first, second) is equal
+
+
+def test_bias_reduction_follows_the_crb_loss_and_lowers_the_bias(data):
+    X, y, crb = data
+    settings = {"max_epochs": 40, "noise": NoiseModel(0.05, (0.5, 1.0))}
+    plain = regressor(**settings).fit(X, y, crb=crb)
+    reduced = regressor(BiasReducedLoss(4, 0.05), **settings, refinement_epochs=10).fit(X, y, crb=crb)
+    assert list(reduced.history_["loss"]) == ["crb"] * 40 + ["BiasReducedLoss"] * 10
+    pd.testing.assert_series_equal(reduced.history_["train_loss"].iloc[:40], plain.history_["train_loss"])
+    tables = [
+        bias_variance(fitted, X, y, crb, 15, 50, random_state=0, progress=False, real=False)
+        for fitted in (plain, reduced)
+    ]
+    bias, reduced_bias = (table["bias2_over_crb"].mean() for table in tables)
+    assert reduced_bias < 0.7 * bias
+    default = regressor("bias-reduced", max_epochs=11).fit(X, y, crb=crb)
+    assert list(default.history_["loss"]) == ["crb"] * 11 + ["bias-reduced"] * 2
+
+
+def test_a_previous_training_stands_in_for_the_first_stage(data):
+    X, y, crb = data
+    fitted = regressor(warm_start=True, max_epochs=30).fit(X, y, crb=crb)
+    before = fitted.predict(X)
+    fitted.set_params(loss="bias-reduced", refinement_epochs=1, learning_rate=1e-6).fit(X, y, crb=crb)
+    assert list(fitted.history_["loss"]) == ["bias-reduced"]
+    np.testing.assert_allclose(fitted.predict(X), before, rtol=0.02)
+
+
+def fourth_power(error, theta, crb):
+    """A loss of one's own."""
+    return (error**4 / crb**2).mean()
+
+
+def test_a_loss_of_ones_own(data):
+    X, y, crb = data
+    fitted = regressor(fourth_power, max_epochs=12, learning_rate=2e-3).fit(X, y, crb=crb)
+    assert set(fitted.history_["loss"]) == {"fourth_power"}
+    assert fitted.history_["valid_loss"].iloc[-1] < 0.5 * fitted.history_["valid_loss"].iloc[0]
+    assert clone(fitted).loss is not None
+    with pytest.raises(ValueError, match="crb must be given for loss"):
+        regressor(fourth_power).fit(X, y)
+    with pytest.raises(TypeError, match="loss must return a scalar Tensor"):
+        regressor(lambda error, theta, crb: error).fit(X, y, crb=crb)
+
+
+def test_a_relative_loss_needs_parameters_that_are_not_zero(data):
+    X, y, crb = data
+    y = y.copy()
+    y[7, 1] = 0
+    with pytest.raises(ValueError, match="y must not be zero for loss='relative'; it is in row 7"):
+        regressor("relative").fit(X, y, crb=crb)
+
+
+# Error bars
+
+
+def test_standard_deviations_follow_bound_amplitude_and_noise(data):
+    X, y, crb = data
+    fitted = regressor(max_epochs=60, noise=NoiseModel(0.02, (0.3, 1.0))).fit(X, y, crb=crb)
+    noise = NoiseModel(0.02, (0.4, 0.4))
+    noisy, bound = noise.augment(X, crb, np.random.default_rng(1))
+    estimate, std = fitted.predict(noisy, return_std=True, noise_std=0.02)
+    np.testing.assert_array_equal(estimate, fitted.predict(noisy))
+    ratio = std / np.sqrt(bound)
+    np.testing.assert_allclose(np.median(ratio, axis=0), 1, atol=0.05)
+    assert (np.quantile(np.abs(np.log(ratio)), 0.9, axis=0) < 0.3).all()
+    np.testing.assert_allclose(fitted.predict(3 * noisy, return_std=True, noise_std=0.06)[1], std, rtol=1e-3)
+    each = np.linspace(0.01, 0.03, 600)
+    np.testing.assert_allclose(
+        fitted.predict(noisy, return_std=True, noise_std=each)[1], std * each[:, None] / 0.02, rtol=1e-6
+    )
+
+
+def test_standard_deviations_of_one_target_of_nothing_and_of_infinite_bounds(data):
+    X, y, crb = data
+    crb = np.where(np.arange(600)[:, None] % 3 == 0, np.inf, crb)
+    fitted = regressor(max_epochs=2).fit(X, y[:, 0], crb=crb[:, 0])
+    X = X.copy()
+    X[4] = 0
+    estimate, std = fitted.predict(X, return_std=True, noise_std=0.01)
+    assert estimate.shape == std.shape == (600,)
+    assert np.isnan(std[4])
+    assert (np.delete(std, 4) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("noise_std", "message"),
+    [
+        (None, "noise_std must be given for return_std=True"),
+        (0.0, "noise_std must be real, positive and finite"),
+        (np.nan, "noise_std must be real, positive and finite"),
+        (np.ones(3), r"noise_std must be a number, or have shape \(600,\)"),
+    ],
+)
+def test_bad_noise_levels_are_named(data, noise_std, message):
+    X, y, crb = data
+    fitted = regressor(max_epochs=1).fit(X, y, crb=crb)
+    with pytest.raises(ValueError, match=message):
+        fitted.predict(X, return_std=True, noise_std=noise_std)
+
+
+def test_error_bars_need_a_bound_and_noise_in_the_training(data):
+    X, y, crb = data
+    for fitted in (regressor("mse", max_epochs=1).fit(X, y), regressor(noise=None, max_epochs=1).fit(X, y, crb=crb)):
+        with pytest.raises(ValueError, match="trained with noise and with crb"):
+            fitted.predict(X, return_std=True, noise_std=0.01)
+
+
 # Checkpoints, early stopping, interruption
 
 
@@ -194,18 +340,28 @@ def kill_after(monkeypatch, epochs):
     monkeypatch.setattr(_callbacks.TrainingCheckpoint, "on_epoch_end", dying)
 
 
-@pytest.mark.parametrize("patience", [None, 6])
-def test_resumed_training_equals_uninterrupted_training(data, tmp_path, monkeypatch, patience):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_epochs": 6},
+        {"max_epochs": 6, "patience": 6},
+        {"max_epochs": 4, "loss": "bias-reduced", "refinement_epochs": 3},
+        {"max_epochs": 2, "loss": "bias-reduced", "refinement_epochs": 3, "patience": 3},
+    ],
+)
+def test_resumed_training_equals_uninterrupted_training(data, tmp_path, monkeypatch, settings):
     X, y, crb = data
-    settings = {"max_epochs": 6, "patience": patience}
     whole = regressor(**settings).fit(X, y, crb=crb)
     path = tmp_path / "state.pt"
     with monkeypatch.context() as patch, pytest.raises(Kill):
         kill_after(patch, 3)
         regressor(**settings, checkpoint=path).fit(X, y, crb=crb)
     resumed = regressor(**settings, checkpoint=path).fit(X, y, crb=crb)
-    np.testing.assert_array_equal(resumed.predict(X), whole.predict(X))
-    columns = ["train_loss", "valid_loss", "learning_rate"]
+    for values, expected in zip(
+        *(fit.predict(X, return_std=True, noise_std=0.1) for fit in (resumed, whole)), strict=True
+    ):
+        np.testing.assert_array_equal(values, expected)
+    columns = ["loss", "train_loss", "valid_loss", "learning_rate"]
     pd.testing.assert_frame_equal(resumed.history_[columns], whole.history_[columns])
     assert list(tmp_path.iterdir()) == [path]
 
@@ -258,7 +414,7 @@ def test_early_stopping_keeps_the_best_weights(data):
 
 def _standardised(fitted, X, y, crb):
     theta = ((y - fitted.target_mean_) / fitted.target_scale_).astype(np.float32)
-    return _inputs(X), (theta, crb / fitted.target_scale_**2)
+    return _inputs(X), (theta, crb)
 
 
 def test_interruption_from_the_keyboard_keeps_whole_epochs_and_continues(data, monkeypatch):
@@ -391,6 +547,8 @@ def test_any_amplitude_gives_the_same_estimate_and_zero_gives_none(data):
         ({}, {"X": lambda X: X + 1j}, "X must be real, stacked"),
         ({}, {"X": lambda X: X[:, :7]}, "X must hold stacked real and imaginary parts"),
         ({"loss": "mae"}, {}, "loss must be one of"),
+        ({"loss": "bias-reduced", "noise": None}, {}, "noise must be a NoiseModel for loss='bias-reduced'"),
+        ({"refinement_epochs": 0}, {}, "refinement_epochs must be at least 1"),
         ({"network": "deep"}, {}, "network must be one of"),
         ({"training": "long"}, {}, "training must be one of"),
         ({"max_epochs": 0}, {}, "max_epochs must be at least 1"),
