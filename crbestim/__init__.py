@@ -5,8 +5,16 @@ from importlib.metadata import version
 from . import design
 from .bounds import cramer_rao_bound, fisher_information
 from .covariance import NoiseCovariance
-from .datasets import Prior, make_fingerprints, paper_prior
-from .diagnostics import EstimateDisplay, SequenceDisplay, bias_variance
+from .datasets import Prior, make_fingerprints, make_grid, paper_prior
+from .diagnostics import (
+    EstimateDisplay,
+    GoodnessOfFit,
+    SequenceDisplay,
+    bias_and_std,
+    bias_variance,
+    goodness_of_fit,
+    interval_coverage,
+)
 from .estimators import (
     CRBSVDCompressor,
     CRBWeightedRegressor,
@@ -17,7 +25,7 @@ from .estimators import (
 )
 from .least_squares import FitStatus, LeastSquaresResult, read_results
 from .metrics import CRBEfficiencyScorer, crb_efficiency_score, crb_loss
-from .noise import NoiseModel
+from .noise import NoiseModel, estimate_noise_std
 from .signal import (
     BlochHybridStateModel,
     BlochMcConnellModel,
@@ -46,6 +54,7 @@ __all__ = [
     "EstimateDisplay",
     "FitStatus",
     "FunctionModel",
+    "GoodnessOfFit",
     "InversionRecoveryMTModel",
     "InversionRecoveryModel",
     "LeastSquaresResult",
@@ -64,13 +73,18 @@ __all__ = [
     "SequenceDisplay",
     "SignalModel",
     "VariableFlipAngleModel",
+    "bias_and_std",
     "bias_variance",
     "cramer_rao_bound",
     "crb_efficiency_score",
     "crb_loss",
     "design",
+    "estimate_noise_std",
     "fisher_information",
+    "goodness_of_fit",
+    "interval_coverage",
     "make_fingerprints",
+    "make_grid",
     "paper_prior",
     "read_results",
 ]

@@ -11,14 +11,59 @@ from ._validation import (
     FloatArray,
     check_basis,
     check_crb,
+    check_finite,
     check_matrix,
     check_positive,
+    numeric_array,
     stack_complex,
     unstack_complex,
 )
 from .covariance import NoiseCovariance, as_covariance
 
-__all__ = ["NoiseModel"]
+__all__ = ["NoiseModel", "estimate_noise_std"]
+
+_MEDIAN_OF_CHI_SQUARE = {1: 0.454936423119572, 2: 2 * np.log(2)}
+
+
+def estimate_noise_std(background: ArrayLike) -> float:
+    r"""Standard deviation of white Gaussian noise in each real channel, from data without a signal.
+
+    The median of :math:`|x|^2` over its value for unit variance, which is :math:`2 \log 2` for complex data: a few
+    voxels with a signal among the background do little harm.
+
+    Parameters
+    ----------
+    background : array_like
+        Complex (or real) coefficients or signals of voxels outside the object, of any shape, with the scale of the
+        data. Exact zeros, as a mask leaves them, are an error.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there are fewer than two values, or some are not finite or zero.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> noise = 0.02 * (rng.standard_normal((500, 13)) + 1j * rng.standard_normal((500, 13)))
+    >>> round(estimate_noise_std(noise), 3)
+    0.02
+    """
+    values = numeric_array(background, "background")
+    check_finite(values, "background")
+    if values.size < 2:
+        raise ValueError(f"background must hold at least two values; got {values.size}.")
+    if not values.all():
+        raise ValueError(
+            f"background must be noise; {int((values == 0).sum())} of {values.size} values are zero. Take voxels that "
+            "no mask has set to zero."
+        )
+    channels = 2 if values.dtype.kind == "c" else 1
+    return float(np.sqrt(np.median(np.abs(values) ** 2) / _MEDIAN_OF_CHI_SQUARE[channels]))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from crbestim import CRBWeightedRegressor, NoiseCovariance, NoiseModel
+from crbestim import CRBWeightedRegressor, NoiseCovariance, NoiseModel, estimate_noise_std
 from crbestim._validation import stack_complex
 
 # Draws have fixed seeds; the thresholds are those that one right implementation in a million would miss.
@@ -462,3 +462,37 @@ def test_a_checkpoint_belongs_to_one_covariance(coefficients, tmp_path):
     for other in (None, coloured_matrix(4).conj(), np.eye(4)):
         with pytest.raises(ValueError, match="checkpoint: .* other data or settings"):
             regressor(NoiseModel(0.1, covariance=other), checkpoint=path).fit(X, y, crb=crb)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_noise_is_estimated_from_the_background_even_with_some_signal_in_it(channels):
+    noise = 0.03 * np.random.default_rng(0).normal(size=(40_000, channels))
+    background = noise[:, 0] if channels == 1 else noise[:, 0] + 1j * noise[:, 1]
+    assert estimate_noise_std(background) == pytest.approx(0.03, rel=0.02)
+    background[:400] += 1
+    assert estimate_noise_std(background.reshape(100, 400)) == pytest.approx(0.03, rel=0.04)
+
+
+@pytest.mark.parametrize(
+    ("background", "message"),
+    [
+        ([1.0], "at least two values"),
+        ([1.0, 0.0], "1 of 2 values are zero"),
+        ([1.0, np.nan], "background contains NaN"),
+    ],
+)
+def test_bad_backgrounds_are_named(background, message):
+    with pytest.raises(ValueError, match=message):
+        estimate_noise_std(background)
+
+
+def test_realizations_of_a_row_share_its_amplitude_and_bound():
+    x, crb = np.ones((5, 4), complex), np.ones((5, 2))
+    noisy, bound = NoiseModel(1e-9, (0.1, 1.0)).augment(x, crb, rng(), n_realizations=3)
+    assert noisy.shape == (15, 4)
+    assert bound.shape == (5, 2)
+    amplitudes = np.abs(noisy[:, 0]).reshape(3, 5)
+    np.testing.assert_allclose(amplitudes, np.tile(amplitudes[0], (3, 1)), rtol=1e-6)
+    assert np.ptp(amplitudes[0]) > 0.01
+    np.testing.assert_allclose(bound, np.repeat((1e-9 / amplitudes[0][:, None]) ** 2, 2, axis=1), rtol=1e-6)
+    assert not np.allclose(noisy[:5], noisy[5:10])

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from sklearn.utils import Bunch
 
 from .._validation import (
     FloatArray,
@@ -19,8 +20,9 @@ from .._validation import (
     random_generator,
 )
 from ..covariance import NoiseCovariance
-from ..metrics._response import NoiseResponse, checked_signals, informative_entries, noise_response, predictor
+from ..metrics._response import checked_signals, informative_entries, noise_response, predictor
 from ..noise import NoiseModel
+from ._target_names import checked_target_names
 
 
 def bias_variance(
@@ -97,19 +99,89 @@ def bias_variance(
     TypeError, ValueError
         If the arguments do not fit each other.
     """
-    X, is_real = checked_signals(estimator, X, real)
-    names = _target_names(estimator, y, target_names)
     given = dict(crb) if isinstance(crb, Mapping) else {"": crb}
     if not given:
         raise ValueError("crb is an empty mapping; expected at least one bound.")
+    tables = []
+    for name, samples in _analyse(
+        estimator, X, y, given, snr, n_realizations, covariates, covariance, real, target_names, prior_std,
+        random_state, progress,
+    ).items():  # fmt: skip
+        table = _table(samples)
+        if isinstance(crb, Mapping):
+            table.insert(0, "bound", name)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def bias_and_std(
+    estimator: Any,
+    X: ArrayLike,
+    y: ArrayLike | pd.DataFrame,
+    crb: ArrayLike,
+    snr: float = 50,
+    n_realizations: int = 300,
+    *,
+    covariates: ArrayLike | pd.DataFrame | None = None,
+    covariance: ArrayLike | NoiseCovariance | None = None,
+    real: bool | None = None,
+    target_names: Sequence[str] | None = None,
+    prior_std: ArrayLike | None = None,
+    random_state: int | np.random.Generator | None = None,
+    progress: bool = True,
+) -> Bunch:
+    """Return what `bias_variance` averages: bias and standard deviation of the estimates of each fingerprint.
+
+    Parameters
+    ----------
+    estimator, X, y, crb, snr, n_realizations, covariates, covariance, real, target_names, prior_std, random_state, \
+progress
+        As for `bias_variance`, with a single bound.
+
+    Returns
+    -------
+    Bunch
+        ``bias``, ``std`` : ndarray of shape (n, p), in units of the targets;
+        ``squared_bias`` : ndarray of shape (n, p), unbiased estimate of the squared bias (may be negative);
+        ``sqrt_crb`` : ndarray of shape (n, p), root of the bound at this SNR;
+        ``informative`` : ndarray of bool, (n, p), where it is below a third of the prior's standard deviation;
+        ``n_realizations`` : int;
+        ``target_names`` : list of str.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `bias_variance`.
+    """
+    return _analyse(
+        estimator, X, y, {"": crb}, snr, n_realizations, covariates, covariance, real, target_names, prior_std,
+        random_state, progress,
+    )[""]  # fmt: skip
+
+
+def _analyse(
+    estimator: Any,
+    X: ArrayLike,
+    y: ArrayLike | pd.DataFrame,
+    given: Mapping[str, ArrayLike],
+    snr: float,
+    n_realizations: int,
+    covariates: ArrayLike | pd.DataFrame | None,
+    covariance: ArrayLike | NoiseCovariance | None,
+    real: bool | None,
+    target_names: Sequence[str] | None,
+    prior_std: ArrayLike | None,
+    random_state: int | np.random.Generator | None,
+    progress: bool,
+) -> dict[str, Bunch]:
+    """Bias and standard deviation of each sample, beside each of the bounds."""
+    X, is_real = checked_signals(estimator, X, real)
     for bound in given.values():
         check_same_columns(y, bound)
-    y = check_targets(y, len(X))
+    truth = check_targets(y, len(X))
+    names = checked_target_names(estimator, y, target_names, truth.shape[1])
+    y = truth
     bounds = {name: check_crb(bound, y.shape) for name, bound in given.items()}
-    if names is None:
-        names = [f"target{i}" for i in range(y.shape[1])]
-    if len(names) != y.shape[1]:
-        raise ValueError(f"target_names must have one name for each of y's {y.shape[1]} columns; got {list(names)}.")
     check_count(n_realizations, "n_realizations", minimum=2)
     spread = y.std(axis=0) if prior_std is None else np.asarray(prior_std, dtype=np.float64)
     if spread.shape != (y.shape[1],):
@@ -123,29 +195,29 @@ def bias_variance(
     predict = predictor(estimator, covariates)
     response = noise_response(predict, X, y.shape, noise, magnitude, n_realizations, rng, is_real, progress)
     bounds = {name: noise.scale_crb(bound, magnitude) for name, bound in bounds.items()}
-    informative = informative_entries(next(iter(bounds.values())), spread)
-    tables = []
-    for bound_name, bound in bounds.items():
-        table = _table(response, y, bound, informative, names)
-        if isinstance(crb, Mapping):
-            table.insert(0, "bound", bound_name)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
-
-
-def _table(
-    response: NoiseResponse, y: FloatArray, crb: FloatArray, informative: NDArray[np.bool_], names: Sequence[str]
-) -> pd.DataFrame:
-    quantities = {
+    common = {
         "bias": response.mean - y,
         "std": np.sqrt(response.variance),
-        "bias2_over_crb": response.squared_bias(y) / crb,
-        "variance_over_crb": response.variance / crb,
+        "squared_bias": response.squared_bias(y),
+        "informative": informative_entries(next(iter(bounds.values())), spread),
+        "n_realizations": response.n_realizations,
+        "target_names": names,
+    }
+    return {name: Bunch(sqrt_crb=np.sqrt(bound), **common) for name, bound in bounds.items()}
+
+
+def _table(samples: Bunch) -> pd.DataFrame:
+    crb, informative = samples.sqrt_crb**2, samples.informative
+    quantities = {
+        "bias": samples.bias,
+        "std": samples.std,
+        "bias2_over_crb": samples.squared_bias / crb,
+        "variance_over_crb": samples.std**2 / crb,
     }
     quantities["crb_loss"] = quantities["bias2_over_crb"] + quantities["variance_over_crb"]
     finite = np.isfinite(crb)
     rows = []
-    for i, name in enumerate(names):
+    for i, name in enumerate(samples.target_names):
         for region, chosen in (("all", finite[:, i]), ("informative", (finite & informative)[:, i])):
             row: dict[str, Any] = {"target": name, "region": region}
             for quantity, values in quantities.items():
@@ -153,25 +225,10 @@ def _table(
             row |= {
                 "informative_share": float(informative[:, i].mean()),
                 "n_samples": int(chosen.sum()),
-                "n_realizations": response.n_realizations,
+                "n_realizations": samples.n_realizations,
             }
             rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _target_names(
-    estimator: Any, y: ArrayLike | pd.DataFrame, target_names: Sequence[str] | None
-) -> Sequence[str] | None:
-    if target_names is not None:
-        return list(target_names)
-    final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
-    known = getattr(final, "target_names_", None)
-    if isinstance(y, pd.DataFrame):
-        names = [str(name) for name in y.columns]
-        if known is not None and names != list(known):
-            raise ValueError(f"y must have the columns that the estimator predicts, {list(known)}; got {names}.")
-        return names
-    return None if known is None else list(known)
 
 
 def _mean_and_error(values: FloatArray) -> tuple[float, float]:

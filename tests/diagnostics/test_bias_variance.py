@@ -7,7 +7,7 @@ from amplitudes import SNR, AmplitudeEstimator, T, amplitude_data
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
 
-from crbestim import Pipeline, SVDCompressor, bias_variance
+from crbestim import Pipeline, SVDCompressor, bias_and_std, bias_variance
 
 
 @pytest.fixture
@@ -152,3 +152,21 @@ def test_a_finished_search_is_judged_like_its_best_estimator(data):
         bias_variance(search, X.real, y, crb, **options),
         bias_variance(search.best_estimator_, X.real, y, crb, **options),
     )
+
+
+def test_samples_are_what_the_table_averages(data):
+    X, y, crb = data
+    crb = crb.copy()
+    crb[:7] = np.inf
+    settings = {"snr": SNR, "n_realizations": 20, "random_state": 0, "progress": False, "target_names": ["a"]}
+    samples = bias_and_std(AmplitudeEstimator(offset=1e-5), X, y, crb, **settings)
+    row = bias_variance(AmplitudeEstimator(offset=1e-5), X, y, crb, **settings).set_index("region").loc["all"]
+    used = np.isfinite(samples.sqrt_crb)
+    assert used.sum() == 393
+    assert row["bias"] == samples.bias[used].mean()
+    assert row["variance_over_crb"] == (samples.std**2 / samples.sqrt_crb**2)[used].mean()
+    assert row["bias2_over_crb"] == (samples.squared_bias / samples.sqrt_crb**2)[used].mean()
+    np.testing.assert_allclose(samples.squared_bias, samples.bias**2 - samples.std**2 / 20)
+    np.testing.assert_allclose(samples.sqrt_crb[used], np.sqrt(1 / T) / SNR)
+    assert samples.informative[used].all()
+    assert samples.target_names == ["a"]
