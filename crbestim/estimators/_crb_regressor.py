@@ -131,6 +131,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
     __metadata_request__predict = {"covariates": True}  # noqa: RUF012
     n_features_in_: int
     _covariates: Covariates
+    _history: pd.DataFrame
 
     def __init__(
         self,
@@ -221,7 +222,8 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
 
         shape = (X.shape[1], theta.shape[1], self.n_covariates_)
         learns_bound = crb is not None and self.noise is not None
-        module = build_networks(NETWORKS[self.network], shape, learns_bound, X, self.noise, seed)
+        zero = -self.target_mean_ / self.target_scale_
+        module = build_networks(NETWORKS[self.network], shape, learns_bound, X, theta, zero, self.noise, seed)
         if previous is not None:
             self._take_weights(previous, module)
         loss = TrainingLoss.of(self.loss)
@@ -325,6 +327,8 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
     def history_(self) -> pd.DataFrame:
         """Losses, learning rate and time of each epoch."""
         check_is_fitted(self)
+        if "net_" not in vars(self):  # read from a file, not trained here
+            return self._history.copy()
         columns = {
             "train_loss": "train_loss",
             "valid_loss": "valid_loss",

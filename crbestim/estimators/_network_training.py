@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -29,19 +30,25 @@ def build_networks(
     shape: tuple[int, int, int],
     learns_bound: bool,
     X: NDArray,
+    theta: NDArray,
+    zero: FloatArray,
     noise: NoiseModel | None,
     seed: int,
 ) -> EstimatorNetwork:
-    """Make networks of a shape (inputs, outputs, covariates), with random weights, adapted to clean data X."""
+    """Make networks of a shape (inputs, outputs, covariates) with random weights.
+
+    They are adapted to clean data X and standardised parameters theta, which are zero at `zero`.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         estimate = build(*shape)
-        bound = ResidualNetwork(*shape, width=_BOUND_WIDTH, n_blocks=1) if learns_bound else None
+        bound = ResidualNetwork(*shape, width=_BOUND_WIDTH, n_blocks=1, linear_range=inf) if learns_bound else None
     rows = X[:_CALIBRATION_ROWS]
-    noisy = torch.from_numpy(rows if noise is None else noise.add_to(rows, np.random.default_rng(seed)))
-    estimate.calibrate(noisy)
-    if bound is not None:
-        bound.calibrate(noisy)
+    noisy = rows if noise is None else noise.add_to(rows, np.random.default_rng(seed))
+    examples = (noisy, theta[:_CALIBRATION_ROWS], zero.astype(np.float32))
+    for network in (estimate, bound):
+        if network is not None:
+            network.calibrate(*(torch.from_numpy(array) for array in examples))
     return EstimatorNetwork(estimate, bound)
 
 

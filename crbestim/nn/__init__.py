@@ -2,11 +2,20 @@
 
 from ._criterion import Criterion, EstimatorNetwork
 from ._losses import LOSSES, BiasReducedLoss, CRBLoss, MSELoss, RelativeLoss
-from ._networks import NETWORKS, FingerprintNetwork, PaperNetwork, PhaseAlignment, ResidualNetwork, UnitNorm
+from ._networks import (
+    NETWORKS,
+    AsinhOutput,
+    FingerprintNetwork,
+    PaperNetwork,
+    PhaseAlignment,
+    ResidualNetwork,
+    UnitNorm,
+)
 
 __all__ = [
     "LOSSES",
     "NETWORKS",
+    "AsinhOutput",
     "BiasReducedLoss",
     "CRBLoss",
     "Criterion",

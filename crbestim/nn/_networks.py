@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from math import isfinite
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 _PAPER_WIDTHS = (128, 256, 512, 1024, 768, 640, 512, 384, 256, 192, 128, None)
 _GROUP_SIZE = 64
 _FIRST_CORRECTION = 0.3
+_LARGEST_ZERO = 10.0  # standard deviations between mean and zero beyond which a parameter is transformed linearly
 
 
 class UnitNorm(nn.Module):
@@ -47,8 +49,56 @@ class FingerprintNetwork(nn.Module):
     Their shapes are (n, n_inputs), (n, n_covariates) and (n, n_outputs).
     """
 
-    def calibrate(self, x: Tensor) -> None:
-        """Adapt fixed constants to noisy training data, (n, n_inputs), before training; nothing by default."""
+    def calibrate(self, x: Tensor, theta: Tensor, zero: Tensor) -> None:
+        """Adapt fixed constants before training; nothing by default.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_inputs)
+            Noisy training data.
+        theta : Tensor of shape (n, n_outputs)
+            Standardised parameters.
+        zero : Tensor of shape (n_outputs,)
+            Where the parameters are zero, in units of the standardised ones.
+        """
+
+
+class AsinhOutput(nn.Module):
+    r"""Outputs on a scale that is linear near zero and logarithmic far from it.
+
+    Maps :math:`o` to :math:`\theta_0 + c \sinh(a o + b)`, where :math:`\theta_0` is the parameter's zero, and a and b
+    standardise :math:`\mathrm{asinh}((\theta - \theta_0) / c)`. How well a signal determines a relaxation time or the
+    size of a pool is roughly relative to its size. Unlike a logarithm, this has room for negative estimates, without
+    which none is unbiased near zero.
+
+    Parameters
+    ----------
+    n_outputs : int
+        Number of columns.
+    linear_range : float
+        c, in units of the parameter's standard deviation.
+    """
+
+    zero: Tensor
+    shift: Tensor
+    stretch: Tensor
+
+    def __init__(self, n_outputs: int, linear_range: float) -> None:
+        super().__init__()
+        self.linear_range = linear_range
+        for name, value in (("zero", 0.0), ("shift", 0.0), ("stretch", 1.0)):
+            self.register_buffer(name, torch.full((n_outputs,), value))
+
+    def calibrate(self, theta: Tensor, zero: Tensor) -> None:
+        """Adapt to standardised parameters, (n, n_outputs), with their zero, (n_outputs,)."""
+        self.zero = zero.clamp(-_LARGEST_ZERO, _LARGEST_ZERO)
+        transformed = torch.asinh((theta - self.zero) / self.linear_range)
+        self.shift = transformed.mean(dim=0)
+        self.stretch = transformed.std(dim=0, correction=0).clamp(min=torch.finfo(theta.dtype).eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, n_outputs) to (n, n_outputs)."""
+        return self.zero + self.linear_range * torch.sinh(self.stretch * x + self.shift)
 
 
 class ResidualNetwork(FingerprintNetwork):
@@ -66,13 +116,22 @@ class ResidualNetwork(FingerprintNetwork):
         Units of each hidden layer.
     n_blocks : int, default=2
         Number of residual blocks, of two layers each.
+    linear_range : float, default=0.3
+        Of the `AsinhOutput`, in standard deviations of a parameter; inf: outputs are linear.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, n_inputs: int, n_outputs: int, n_covariates: int = 0, *, width: int = 256, n_blocks: int = 2
+        self,
+        n_inputs: int,
+        n_outputs: int,
+        n_covariates: int = 0,
+        *,
+        width: int = 256,
+        n_blocks: int = 2,
+        linear_range: float = 0.3,
     ) -> None:
         super().__init__()
         self.normalize = nn.Sequential(UnitNorm(), PhaseAlignment())
@@ -81,19 +140,32 @@ class ResidualNetwork(FingerprintNetwork):
         self.first = nn.Linear(n_inputs + n_covariates, width)
         self.blocks = nn.ModuleList(_residual_block(width) for _ in range(n_blocks))
         self.last = nn.Sequential(nn.ReLU(), nn.Linear(width, n_outputs))
+        self.output = AsinhOutput(n_outputs, linear_range) if isfinite(linear_range) else None
 
-    def calibrate(self, x: Tensor) -> None:
-        """Take mean and standard deviation of the normalised input from noisy training data."""
+    def calibrate(self, x: Tensor, theta: Tensor, zero: Tensor) -> None:
+        """Take mean and standard deviation of the normalised input, and the scale of the outputs."""
         normalized = self.normalize(x)
         self.mean = normalized.mean(dim=0)
         self.std = normalized.std(dim=0, correction=0).clamp(min=torch.finfo(x.dtype).eps)
+        if self.output is not None:
+            self.output.calibrate(theta, zero)
 
     def forward(self, x: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Map (n, n_inputs) and (n, n_covariates) to (n, n_outputs)."""
         x = self.first(_side_by_side((self.normalize(x) - self.mean) / self.std, covariates))
         for block in self.blocks:
             x = x + block(x)
-        return self.last(x)
+        x = self.last(x)
+        return x if self.output is None else self.output(x)
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group norm of rows without further axes, for which torch's own is slow."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, m) to (n, m)."""
+        groups = x.unflatten(1, (self.num_groups, -1))
+        return nn.functional.layer_norm(groups, groups.shape[2:], eps=self.eps).flatten(1) * self.weight + self.bias
 
 
 class PaperNetwork(FingerprintNetwork):
@@ -117,7 +189,7 @@ class PaperNetwork(FingerprintNetwork):
         hidden = [n_inputs if width is None else width for width in _PAPER_WIDTHS] + [2 * n_outputs]
         widths = [n_inputs, *hidden]
         self.layers = nn.ModuleList(
-            nn.Sequential(nn.Linear(before, after), nn.GroupNorm(_n_groups(after), after), nn.ReLU())
+            nn.Sequential(nn.Linear(before, after), GroupNorm(_n_groups(after), after), nn.ReLU())
             for before, after in pairwise(widths)
         )
         self.last = nn.Linear(widths[-1], n_outputs)

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from crbestim._validation import stack_complex
-from crbestim.nn import NETWORKS, PaperNetwork, PhaseAlignment, ResidualNetwork
+from crbestim.nn import NETWORKS, AsinhOutput, PaperNetwork, PhaseAlignment, ResidualNetwork
+from crbestim.nn._networks import GroupNorm
 
 
 @pytest.fixture
@@ -88,3 +89,39 @@ def test_a_row_of_zeros_gives_finite_output_and_gradient(network):
     output.sum().backward()
     assert torch.isfinite(output).all()
     assert all(torch.isfinite(weight.grad).all() for weight in module.parameters())
+
+
+def test_asinh_outputs_have_the_parameters_mean_spread_and_zero():
+    generator = torch.Generator().manual_seed(0)
+    theta = torch.randn(5000, 2, generator=generator).exp()
+    mean, scale = theta.mean(0), theta.std(0)
+    output = AsinhOutput(2, linear_range=0.3)
+    output.calibrate((theta - mean) / scale, -mean / scale)
+    raw = (torch.asinh(theta / scale / 0.3) - output.shift) / output.stretch
+    torch.testing.assert_close(output(raw) * scale + mean, theta, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(raw.mean(0), torch.zeros(2), rtol=0, atol=1e-4)
+    torch.testing.assert_close(raw.std(0), torch.ones(2), rtol=1e-3, atol=0)
+    assert (output(torch.full((1, 2), -20.0)) * scale + mean < 0).all()
+
+
+def test_parameters_far_from_zero_keep_their_precision():
+    theta = torch.linspace(-2, 2, 1000)[:, None]
+    output = AsinhOutput(1, linear_range=0.3)
+    output.calibrate(theta, torch.tensor([-1e8]))
+    raw = (torch.asinh((theta - output.zero) / 0.3) - output.shift) / output.stretch
+    torch.testing.assert_close(output(raw), theta, rtol=0, atol=1e-4)
+
+
+def test_linear_outputs_have_no_range():
+    linear = ResidualNetwork(8, 2, linear_range=torch.inf)
+    assert linear.output is None
+    assert ResidualNetwork(8, 2).output.linear_range == 0.3
+
+
+def test_group_norm_is_that_of_torch():
+    x = torch.randn(7, 192, generator=torch.Generator().manual_seed(0))
+    ours, theirs = GroupNorm(3, 192), torch.nn.GroupNorm(3, 192)
+    weights = {name: value + torch.rand(192) for name, value in theirs.state_dict().items()}
+    ours.load_state_dict(weights)
+    theirs.load_state_dict(weights)
+    torch.testing.assert_close(ours(x), theirs(x))
