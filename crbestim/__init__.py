@@ -26,6 +26,7 @@ from .estimators import (
 from .least_squares import FitStatus, LeastSquaresResult, read_results
 from .metrics import CRBEfficiencyScorer, crb_efficiency_score, crb_loss
 from .noise import NoiseModel, estimate_noise_std
+from .pretrained import PretrainedPipeline, load_pretrained, save_pretrained
 from .signal import (
     BlochHybridStateModel,
     BlochMcConnellModel,
@@ -67,6 +68,7 @@ __all__ = [
     "NoiseModel",
     "Parameter",
     "Pipeline",
+    "PretrainedPipeline",
     "Prior",
     "PulseSequence",
     "SVDCompressor",
@@ -83,8 +85,10 @@ __all__ = [
     "fisher_information",
     "goodness_of_fit",
     "interval_coverage",
+    "load_pretrained",
     "make_fingerprints",
     "make_grid",
     "paper_prior",
     "read_results",
+    "save_pretrained",
 ]

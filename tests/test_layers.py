@@ -22,6 +22,7 @@ LAYERS = (
     "estimators",
     "diagnostics",
     "design",
+    "pretrained",
     "io",
     "cli",
 )

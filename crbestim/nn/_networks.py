@@ -164,7 +164,7 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, m) to (n, m)."""
-        groups = x.unflatten(1, (self.num_groups, -1))
+        groups = x.view(len(x), self.num_groups, -1)
         return nn.functional.layer_norm(groups, groups.shape[2:], eps=self.eps).flatten(1) * self.weight + self.bias
 
 

@@ -1,0 +1,73 @@
+"""Priors as plain values, and as a table for those that plain values cannot tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+from ..datasets import Prior
+from ..datasets._priors import _t2f_given_t1
+from ._format import Arrays, plain, take
+
+_N_SAMPLES = 2**15
+_QUANTILES = (0.005, 0.5, 0.995)
+_COLUMNS = ["mean", "std", *(f"{quantile:.1%}" for quantile in _QUANTILES)]
+_CONDITIONALS = {"T2f given T1, Zhang et al.": _t2f_given_t1}
+
+
+def pack_prior(prior: Prior) -> tuple[dict[str, Any], Arrays]:
+    """Return names and distributions (None where one is of a kind that only code can tell), and a table."""
+    sample = prior.sample(_N_SAMPLES, random_state=0, method="sobol")
+    table = [sample.mean(), sample.std(ddof=0), *(sample.quantile(quantile) for quantile in _QUANTILES)]
+    description: dict[str, Any] = {"names": list(prior.names), "distributions": None}
+    try:
+        described = [_described(distribution) for distribution in prior.distributions.values()]
+        rebuilt = _prior(prior.names, described).sample(_N_SAMPLES, random_state=0, method="sobol")
+    except (TypeError, ValueError):
+        rebuilt = None
+    if rebuilt is not None and rebuilt.equals(sample):
+        description["distributions"] = described
+    return description, {"prior.table": pd.concat(table, axis=1).to_numpy()}
+
+
+def unpack_prior(description: dict[str, Any], arrays: Arrays) -> tuple[Prior | None, pd.DataFrame]:
+    """Return the prior, if it can be rebuilt, and its table.
+
+    Raises
+    ------
+    ValueError
+        If a distribution is unknown, or the table does not fit the names.
+    """
+    names, described = description["names"], description["distributions"]
+    table = take(arrays, "prior.table", (len(names), len(_COLUMNS)))
+    frame = pd.DataFrame(table, index=pd.Index(names, name="parameter"), columns=_COLUMNS)
+    return None if described is None else _prior(names, described), frame
+
+
+def _described(distribution: Any) -> dict[str, Any]:
+    """Describe a distribution; TypeError if that cannot be done."""
+    for name, conditional in _CONDITIONALS.items():
+        if distribution is conditional:
+            return {"conditional": name}
+    if not isinstance(getattr(distribution, "dist", None), stats.rv_continuous):
+        raise TypeError("no continuous distribution of scipy.stats")
+    arguments = {name: plain(value) for name, value in distribution.kwds.items()}
+    return {"name": distribution.dist.name, "args": plain(distribution.args), "kwds": arguments}
+
+
+def _prior(names: Any, described: list[dict[str, Any]]) -> Prior:
+    return Prior({name: _distribution(entry) for name, entry in zip(names, described, strict=True)})
+
+
+def _distribution(description: dict[str, Any]) -> Any:
+    if "conditional" in description:
+        conditional = description["conditional"]
+        if conditional not in _CONDITIONALS:
+            raise ValueError(f"the conditional distribution {conditional!r} of the prior is unknown")
+        return _CONDITIONALS[conditional]
+    distribution = getattr(stats, str(description["name"]), None)
+    if not isinstance(distribution, stats.rv_continuous):
+        raise ValueError(f"the distribution {description['name']!r} of the prior is unknown")
+    return distribution(*description["args"], **description["kwds"])
