@@ -103,12 +103,13 @@ def draw(piece, target):
         of_std = ax.imshow(image, origin="lower", aspect="auto", extent=extent, cmap="viridis", vmin=0, vmax=highest)
     axes[1, -1].set_title(r"$\sqrt{\mathrm{CRB}}$", fontsize=9)
     axes[0, -1].axis("off")
-    fig.colorbar(of_bias, ax=axes[0], label=f"bias of {label}", extend="both")
+    scale = axes[0, -1].inset_axes([0, 0, 0.07, 1])
+    fig.colorbar(of_bias, cax=scale, label=f"bias of {label}", extend="both")
     fig.colorbar(of_std, ax=axes[1], label=f"std of {label}", extend="max")
     mean = experiment.prior.mean()
     for ax in axes.flat[: len(names)].tolist() + axes[1].tolist():
-        ax.plot(mean[second[0]], mean[first[0]], "o", color="limegreen", markersize=4)
-        ax.set(xlabel=parameters[second[0]].label)
+        ax.plot(mean[second[0]], mean[first[0]], "o", color="limegreen", markersize=4, clip_on=False, zorder=3)
+        ax.set(xlabel=parameters[second[0]].label, xlim=extent[:2], ylim=extent[2:])
     for ax in axes[:, 0]:
         ax.set_ylabel(parameters[first[0]].label)
     for ax in axes[:, 1:].flat:

@@ -105,14 +105,14 @@ if options.output is not None:
 
 fig, axes = plt.subplots(len(names), 3, figsize=(9, 1.9 * len(names) + 0.6), layout="constrained", sharex=True)
 bins = np.linspace(0, 2, 61)
-for row, name in zip(axes, names, strict=True):
+for i, (row, name) in enumerate(zip(axes, names, strict=True)):
     of = samples[name]
     for column, (ax, target) in enumerate(zip(row, targets, strict=True)):
         ratio = np.clip((of.std / of.sqrt_crb)[:, column], 0, 2)
         ax.hist(ratio, bins, histtype="step", color="0.4", label="all")
         ax.hist(ratio[of.informative[:, column]], bins, color=COLORS[name], alpha=0.7, label="informative")
         ax.axvline(1, color="0.2", linestyle="--", linewidth=0.8)
-        if row is axes[0]:
+        if i == 0:
             ax.set_title(LABELS[target].split(" [")[0])
     row[0].set_ylabel(TITLES[name].replace(", ", ",\n"), fontsize=8)
 for ax in axes[-1]:

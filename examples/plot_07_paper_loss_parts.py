@@ -14,6 +14,7 @@ after ``python examples/paper_experiment.py --directory paper_runs`` has trained
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullFormatter
 from paper_experiment import COLORS, TITLES, PaperExperiment, arguments
 
 from crbestim import bias_and_std
@@ -65,14 +66,14 @@ if options.output is not None:
     table.to_csv(options.output / "loss_by_snr.csv", index=False)
 
 fig, axes = plt.subplots(2, len(names), figsize=(3 * len(names), 5.4), layout="constrained", sharex=True, sharey="row")
-for row, loss in zip(axes, ("CRB loss", "mean squared error"), strict=True):
+for i, (row, loss) in enumerate(zip(axes, ("CRB loss", "mean squared error"), strict=True)):
     for ax, name in zip(row, names, strict=True):
         ax.axvspan(10, 100, color="0.92", label="range of the training")
         for part, style in (("bias", "-"), ("variance", "--")):
             line = table[(table["network"] == name) & (table["loss"] == loss) & (table["part"] == part)]
             ax.errorbar(line["snr"], line["mean"], line["se"], linestyle=style, color=COLORS[name], label=part)
         ax.set(xscale="log", yscale="log")
-        if row is axes[0]:
+        if i == 0:
             ax.set_title(TITLES[name], fontsize=9)
     row[0].set_ylabel(loss + (" [mixed units]" if loss != "CRB loss" else ""))
 for ax in axes[-1]:
@@ -122,6 +123,9 @@ for row, part in zip(axes, ("bias", "variance"), strict=True):
                 rf"$\sqrt{{\mathrm{{CRB}}}}$ of {LABELS[target]}" + {"T1": " [s]", "T2f": " [ms]"}.get(target, "")
             )
         ax.set(xscale="log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
         if part == "bias":
             ax.set_yscale("symlog", linthresh=0.01)
             ax.set_title(LABELS[target])

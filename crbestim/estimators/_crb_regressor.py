@@ -29,7 +29,7 @@ from .._validation import (
     is_complex,
     numeric_array,
 )
-from ..nn import NETWORKS, EstimatorNetwork
+from ..nn import NETWORKS, EstimatorNetwork, FingerprintNetwork
 from ..noise import NoiseModel
 from ._callbacks import EarlyStop, ProgressBar, Safeguard, TrainingCheckpoint
 from ._covariates import Covariates
@@ -65,9 +65,10 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         `needs_crb` to False.
     noise : NoiseModel or None, default=NoiseModel()
         Amplitudes and noise of the training. None: X and crb are used as they are.
-    network : {"residual", "paper"}, default="residual"
+    network : {"residual", "paper"} or callable, default="residual"
         `crbestim.nn.ResidualNetwork`, which is smaller and removes the phase of M0 first, or
-        `crbestim.nn.PaperNetwork`, the 14 layers of the paper.
+        `crbestim.nn.PaperNetwork`, the 14 layers of the paper. A callable maps the numbers of inputs, outputs and
+        covariates to a `crbestim.nn.FingerprintNetwork`, such as ``functools.partial(ResidualNetwork, width=128)``.
     training : {"one-cycle", "paper"}, default="one-cycle"
         "one-cycle": AdamW with a rising and falling learning rate (peak 0.002), gradients clipped to norm 1,
         100 epochs. "paper": Adam, learning rate 0.01 halved every 40 epochs, 400 epochs. Both use batches
@@ -138,7 +139,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         loss: Literal["crb", "mse", "relative", "bias-reduced"] | Callable[..., torch.Tensor] = "crb",
         *,
         noise: NoiseModel | None = NoiseModel(),  # noqa: B008 - frozen
-        network: Literal["residual", "paper"] = "residual",
+        network: Literal["residual", "paper"] | Callable[[int, int, int], FingerprintNetwork] = "residual",
         training: Literal["one-cycle", "paper"] = "one-cycle",
         max_epochs: int | None = None,
         refinement_epochs: int | None = None,
@@ -223,7 +224,8 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         shape = (X.shape[1], theta.shape[1], self.n_covariates_)
         learns_bound = crb is not None and self.noise is not None
         zero = -self.target_mean_ / self.target_scale_
-        module = build_networks(NETWORKS[self.network], shape, learns_bound, X, theta, zero, self.noise, seed)
+        build = self.network if callable(self.network) else NETWORKS[self.network]
+        module = build_networks(build, shape, learns_bound, X, theta, zero, self.noise, seed)
         if previous is not None:
             self._take_weights(previous, module)
         loss = TrainingLoss.of(self.loss)
@@ -344,8 +346,9 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="epoch"))
 
     def _checked_recipe(self) -> Recipe:
-        for name, allowed in (("network", tuple(NETWORKS)), ("training", tuple(RECIPES))):
-            check_option(name, getattr(self, name), allowed)
+        check_option("training", self.training, tuple(RECIPES))
+        if not callable(self.network):
+            check_option("network", self.network, tuple(NETWORKS))
         if TrainingLoss.of(self.loss).n_realizations > 1 and self.noise is None:
             raise ValueError(f"noise must be a NoiseModel for loss={self.loss!r}, which needs several realizations.")
         if self.noise is not None and not isinstance(self.noise, NoiseModel):

@@ -42,6 +42,8 @@ def build_networks(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         estimate = build(*shape)
+        if not isinstance(estimate, FingerprintNetwork):
+            raise TypeError(f"network must make a FingerprintNetwork; got {type(estimate).__name__}.")
         bound = ResidualNetwork(*shape, width=_BOUND_WIDTH, n_blocks=1, linear_range=inf) if learns_bound else None
     rows = X[:_CALIBRATION_ROWS]
     noisy = rows if noise is None else noise.add_to(rows, np.random.default_rng(seed))

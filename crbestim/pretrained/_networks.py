@@ -6,6 +6,7 @@ import copy
 import inspect
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -89,12 +90,22 @@ def unpack_network(description: dict[str, Any], shape: Shape, arrays: Arrays, pr
     return network.eval()
 
 
-def _keywords(name: str) -> list[str]:
+def network_parameter(description: dict[str, Any]) -> str | Callable[..., FingerprintNetwork]:
+    """Return the regressor's parameter `network` that makes networks of this description."""
+    name = description["name"]
+    defaults = _keywords(name)
+    settings = {keyword: description[keyword] for keyword in defaults}
+    _check_settings(settings)
+    return name if settings == defaults else partial(_NETWORKS[name], **settings)
+
+
+def _keywords(name: str) -> dict[str, Any]:
+    """Return the settings of a kind of network, with their defaults."""
     parameters = inspect.signature(_NETWORKS[name]).parameters.values()
-    return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    return {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
 
-def _check_settings(settings: dict[str, Any], n_tensors: int) -> None:
+def _check_settings(settings: dict[str, Any], n_tensors: float = math.inf) -> None:
     """Check the settings, each block having at least one tensor, and replace what stands for an infinite one."""
     for keyword, least, most in (("width", 1, math.inf), ("n_blocks", 0, n_tensors)):
         value = settings.get(keyword, least)

@@ -12,11 +12,11 @@ from ..estimators._covariates import Covariates
 from ..nn import EstimatorNetwork
 from ._format import Arrays, check_names_or_none, plain_entries, take
 from ._losses import pack_loss, unpack_loss
-from ._networks import pack_network, unpack_network
+from ._networks import network_parameter, pack_network, unpack_network
 from ._noise import pack_noise, unpack_noise
 
 # Settings that have an entry of their own, or belong to the machine on which the network was trained.
-_LEFT_OUT = ("loss", "noise", "checkpoint", "device")
+_LEFT_OUT = ("loss", "network", "noise", "checkpoint", "device")
 
 
 def pack_regressor(regressor: CRBWeightedRegressor, target_names: list[str] | None) -> tuple[dict[str, Any], Arrays]:
@@ -77,9 +77,12 @@ def unpack_regressor(description: dict[str, Any], n_features: int, arrays: Array
 
     known = CRBWeightedRegressor._get_param_names()
     settings = {name: value for name, value in description["settings"].items() if name in known}
-    regressor = CRBWeightedRegressor(
-        **settings | {"loss": unpack_loss(description["loss"]), "noise": unpack_noise(description["noise"], arrays)}
-    )
+    settings |= {
+        "loss": unpack_loss(description["loss"]),
+        "network": network_parameter(description["estimate"]),
+        "noise": unpack_noise(description["noise"], arrays),
+    }
+    regressor = CRBWeightedRegressor(**settings)
     regressor.module_ = EstimatorNetwork(estimate, bound).eval()
     regressor.target_mean_, regressor.target_scale_ = target_mean, target_scale
     regressor.target_names_ = check_names_or_none(description["target_names"], n_targets, "the names of the targets")

@@ -1,5 +1,6 @@
 import pickle
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from crbestim._validation import stack_complex
 from crbestim.estimators import _callbacks
 from crbestim.estimators._batches import FingerprintBatches
 from crbestim.estimators._recipes import RECIPES, OneCycle, Stages, StepDecay
-from crbestim.nn import BiasReducedLoss
+from crbestim.nn import BiasReducedLoss, ResidualNetwork
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +258,17 @@ def test_a_loss_of_ones_own(data):
         regressor(fourth_power).fit(X, y)
     with pytest.raises(TypeError, match="loss must return a scalar Tensor"):
         regressor(lambda error, theta, crb: error).fit(X, y, crb=crb)
+
+
+def test_a_network_of_ones_own(data):
+    X, y, crb = data
+    fitted = regressor(network=partial(ResidualNetwork, width=16, n_blocks=1)).fit(X, y, crb=crb)
+    assert fitted.module_.estimate.first.out_features == 16
+    np.testing.assert_array_equal(clone(fitted).fit(X, y, crb=crb).predict(X), fitted.predict(X))
+    with pytest.raises(TypeError, match="network must make a FingerprintNetwork; got Linear"):
+        regressor(network=lambda n_inputs, n_outputs, n_covariates: torch.nn.Linear(n_inputs, n_outputs)).fit(
+            X, y, crb=crb
+        )
 
 
 def test_a_relative_loss_needs_parameters_that_are_not_zero(data):
