@@ -21,6 +21,8 @@ from .estimators import (
     DictionaryMatcher,
     NLLSEstimator,
     Pipeline,
+    PosteriorMean,
+    PosteriorResult,
     SVDCompressor,
 )
 from .least_squares import FitStatus, LeastSquaresResult, read_results
@@ -68,6 +70,8 @@ __all__ = [
     "NoiseModel",
     "Parameter",
     "Pipeline",
+    "PosteriorMean",
+    "PosteriorResult",
     "PretrainedPipeline",
     "Prior",
     "PulseSequence",

@@ -30,14 +30,13 @@ from crbestim import (
     paper_prior,
     save_pretrained,
 )
-from crbestim.nn import BiasReducedLoss
 
 NETWORKS = {
     "paper-crb": {"loss": "crb", "network": "paper", "training": "paper"},
     "paper-mse": {"loss": "mse", "network": "paper", "training": "paper"},
     "crb": {"loss": "crb"},
     "mse": {"loss": "mse"},
-    "bias-reduced": {"loss": BiasReducedLoss(), "refinement_epochs": 20},
+    "bias-reduced": {"loss": "bias-reduced"},
 }
 TITLES = {
     "paper-crb": "paper's network, CRB loss",
@@ -88,12 +87,17 @@ class PaperExperiment:
         checkpoint = None if path is None else path.with_suffix(".checkpoint")
         settings = NETWORKS[name] | short
         regressor = CRBWeightedRegressor(**settings, checkpoint=checkpoint, random_state=0)
-        y = pd.DataFrame(self._training["y"], columns=list(self.model.default_targets))
-        regressor.fit(compressor.stack_coefficients(self._training["X"]), y, crb=self._training["crb"])
+        X, y, crb = self.training_set()
+        regressor.fit(X, pd.DataFrame(y, columns=list(self.model.default_targets)), crb=crb)
         pipeline = Pipeline([("svdcompressor", compressor), ("crbweightedregressor", regressor)])
         if path is not None:
             save_pretrained(pipeline, path, model=self.model, prior=self.prior, card=card(name))
         return pipeline
+
+    def training_set(self):
+        """Return stacked coefficients, targets and bounds of the fingerprints for training and validation."""
+        X = self._training["X"]
+        return np.hstack([X.real, X.imag]), self._training["y"], self._training["crb"]
 
     def test_set(self):
         """Return dataset #1: stacked coefficients of tissues of the prior that no network has seen."""

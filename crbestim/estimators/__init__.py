@@ -5,6 +5,7 @@ from ._crb_svd_compressor import CRBSVDCompressor
 from ._dictionary_matcher import DictionaryMatcher
 from ._nlls import NLLSEstimator
 from ._pipeline import Pipeline
+from ._posterior_mean import PosteriorMean, PosteriorResult
 from ._svd_compressor import SVDCompressor
 
 __all__ = [
@@ -13,5 +14,7 @@ __all__ = [
     "DictionaryMatcher",
     "NLLSEstimator",
     "Pipeline",
+    "PosteriorMean",
+    "PosteriorResult",
     "SVDCompressor",
 ]

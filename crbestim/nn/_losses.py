@@ -54,7 +54,7 @@ class BiasReducedLoss(nn.Module):
     ----------
     n_realizations : int, default=8
         N, at least 2.
-    variance_weight : float, default=0.1
+    variance_weight : float, default=0.05
         :math:`\lambda`, not negative.
     variance_limit : float, default=1.0
         :math:`\delta`, positive.
@@ -70,7 +70,7 @@ class BiasReducedLoss(nn.Module):
     def __init__(
         self,
         n_realizations: int = 8,
-        variance_weight: float = 0.1,
+        variance_weight: float = 0.05,
         variance_limit: float = 1.0,
         unbiased: bool = True,
     ) -> None:

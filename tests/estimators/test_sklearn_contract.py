@@ -9,6 +9,7 @@ from crbestim import (
     MTHybridStateModel,
     NLLSEstimator,
     Pipeline,
+    PosteriorMean,
     PulseSequence,
     SVDCompressor,
 )
@@ -74,6 +75,7 @@ EXPECTED_FAILURES = {
         | {"check_complex_data": "takes complex signals by design"},
     ),
 }
+EXPECTED_FAILURES["PosteriorMean"] = EXPECTED_FAILURES["NLLSEstimator"] | EXPECTED_FAILURES["CRBWeightedRegressor"]
 
 
 def estimators():
@@ -90,6 +92,7 @@ def estimators():
         ),
         NLLSEstimator(MTHybridStateModel(sequence), n_candidates=16, verbose=0),
         DictionaryMatcher(MTHybridStateModel(sequence), entries=16, verbose=0),
+        PosteriorMean(MTHybridStateModel(sequence), n_candidates=100, n_samples=100, verbose=0),
         CRBSVDCompressor(MTHybridStateModel(sequence), 1, n_samples=16),
     ]
 

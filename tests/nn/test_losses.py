@@ -63,7 +63,7 @@ def test_relative_loss_by_hand():
         ({"variance_weight": 1.0, "unbiased": False}, (9 / 2 + 2.5 + 0 + 0) / 2),
         ({"variance_weight": 0.1, "unbiased": False}, (9 / 2 + 0.25 + 0 + 0) / 2),
         ({"variance_weight": 1.0, "unbiased": False, "variance_limit": 0.2}, (9 / 2 + 3.3 + 0 + 0.05) / 2),
-        ({"variance_weight": 0.1}, ((9 - 7 / 3) / 2 + 0.25 + (0 - 1 / 3) / 4) / 2),
+        ({}, ((9 - 7 / 3) / 2 + 0.125 + (0 - 1 / 3) / 4) / 2),
     ],
 )
 def test_bias_reduced_loss_by_hand(settings, expected):
