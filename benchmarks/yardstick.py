@@ -1,12 +1,12 @@
 """How far networks are from the best that any estimator can do under their prior.
 
 Test fingerprints of the paper's experiment get one noise realization each, with the amplitudes of the training or,
-with --snr, at one of them. The weighted posterior mean has the least CRB loss of all estimators, the posterior mean the
-least mean squared error; both are found by importance sampling. "excess" is the mean of (estimate - optimum)^2 / CRB,
-which is what a network's CRB loss exceeds the least one by (for the mean squared error, in units of the prior's variance);
-"difference" is the difference of the two losses themselves, which scatters more. A network with a small excess is
-biased by choice of its loss; one with a large excess is badly trained. The networks are those that
-examples/paper_experiment.py trains. Also prints the time of a training step of the networks, measured in turn.
+with --snr, at one of them. The weighted posterior mean has the least CRB loss of all estimators, the posterior mean
+the least mean squared error; both are found by importance sampling. "excess" is the mean of
+(estimate - optimum)^2 / CRB, which is what a network's CRB loss exceeds the least one by (for the mean squared error,
+in units of the prior's variance); "difference" is the difference of the two losses themselves, which scatters more. A
+network with a small excess is biased by choice of its loss; one with a large excess is badly trained. The networks are
+those that examples/paper_experiment.py trains. Also prints the time of a training step, networks measured in turn.
 """
 
 import argparse
