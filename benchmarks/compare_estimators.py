@@ -41,7 +41,7 @@ def methods(model, prior, options):
 
     def network(loss):
         regressor = CRBWeightedRegressor(loss, max_epochs=options.n_epochs, random_state=0)
-        return Pipeline([SVDCompressor(), regressor]).fit(data.X, data.y, crb=data.crb if loss == "crb" else None)
+        return Pipeline([SVDCompressor(), regressor]).fit(data.X, data.y, crb=None if loss == "mse" else data.crb)
 
     crb_network, seconds = built(lambda: network("crb"))
     basis = crb_network[0].basis_
@@ -49,6 +49,8 @@ def methods(model, prior, options):
     yield "CRB network", crb_network, simulation + seconds
     mse_network, seconds = built(lambda: network("mse"))
     yield "MSE network", mse_network, simulation + seconds
+    reduced, seconds = built(lambda: network("bias-reduced"))
+    yield "bias-reduced network", reduced, simulation + seconds
     for n_starts in (1, 6):
         cold, seconds = built(lambda n=n_starts: NLLSEstimator(model, n_starts=n, **common).fit())
         yield f"NLLS, cold, {n_starts} start{'s' * (n_starts > 1)}", cold, seconds

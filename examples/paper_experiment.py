@@ -1,12 +1,13 @@
-"""The paper's experiment: fingerprints and trained networks for the examples that draw its figures.
+r"""
+The paper's experiment: data and networks
+=========================================
 
-Zhang et al., Sections 2.4 to 2.7: 92,160 fingerprints to train on and 10,240 for validation, 9,056 test fingerprints
-(dataset #1) and two slices on a regular grid (dataset #2), 13 coefficients. The sequence is the built-in one, and
-every network is trained and judged with the bound of the coefficients.
+Fingerprints and trained networks for the examples that draw the figures of Zhang et al. (Sections 2.4 to 2.7): 92,160
+fingerprints to train on and 10,240 for validation, 9,056 test fingerprints (dataset #1) and two slices on a regular
+grid (dataset #2), 13 coefficients. The sequence is the built-in one, and every network is trained and judged with the
+bound of the coefficients. ::
 
-::
-
-    python examples/paper_experiment.py --directory runs
+    python examples/paper_experiment.py --directory paper_runs
 
 trains what is not there yet. It may be interrupted at any time and goes on where it was. The two networks of the
 paper take hours, the others minutes.
@@ -138,7 +139,7 @@ def arguments(description: str) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    chosen = arguments(__doc__)
+    chosen = arguments("Train the networks of the paper's experiment.")
     experiment = PaperExperiment(chosen.directory, chosen.fast)
     for network in chosen.networks or NETWORKS:
         print(network, flush=True)
