@@ -37,8 +37,8 @@ The network has {weights:,} weights, and {bound_weights:,} more for the error ba
 ## Results
 
 `python benchmarks/release_network.py --directory paper_runs`: SNR_max {snr:g}, {n:,} test fingerprints,
-{n_realizations} noise realizations each, bound of the coefficients. "informative": the bound's root is below a third of the prior's
-standard deviation. Standard errors over the fingerprints in brackets (of medians: bootstrap).
+{n_realizations} noise realizations each, bound of the coefficients. "informative": the bound's root is below a third
+of the prior's standard deviation. Standard errors over the fingerprints in brackets (of medians: bootstrap).
 
 {results}
 
