@@ -1,9 +1,10 @@
 """What matters in network and training: variants of the default, and of the paper's recipe, in one table.
 
-All variants see the same fingerprints (the training set of examples/paper_experiment.py), the same number of them, and
-are judged by the same test fingerprints and noise at one SNR. A row is one training; "default" is trained with
-several seeds, whose spread tells which differences mean something. Finished variants stay in the output file and are
-not trained again. "one network per parameter" is three networks of the default's size, one for each target.
+All variants see the same fingerprints (the training set of examples/paper_experiment.py; those with more or fewer of
+them make as many steps) and are judged by the same test fingerprints and noise at one SNR. A row is one training;
+"default" is trained with several seeds, whose spread tells which differences mean something. Finished variants stay in
+the output file and are not trained again. "one network per parameter" is three networks of the default's size, one for
+each target.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from time import perf_counter
 import numpy as np
 import pandas as pd
 
-from crbestim import CRBWeightedRegressor, bias_and_std
+from crbestim import CRBWeightedRegressor, bias_and_std, make_fingerprints
 from crbestim.nn import ResidualNetwork
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
@@ -50,6 +51,8 @@ def variants(n_epochs, n_paper_epochs):
         "batch_size=256": {"batch_size": 256},
         "half the epochs": {"max_epochs": max(1, n_epochs // 2)},
         "twice the epochs": {"max_epochs": 2 * n_epochs},
+        "a quarter of the fingerprints": {"share": 0.25, "max_epochs": 4 * n_epochs},
+        "four times the fingerprints": {"share": 4, "max_epochs": max(1, n_epochs // 4)},
         "one network per parameter": {"separate": True},
         "the paper's network, one-cycle training": {"network": "paper"},
     }
@@ -105,6 +108,18 @@ def judged(network, experiment, test, snr, n_realizations):
     return row
 
 
+def training_set(experiment, share):
+    """The training set, a part of it, or one that is a number of times as large."""
+    if share <= 1:
+        arrays = experiment.training_set()
+        return tuple(array[: round(share * len(array))] for array in arrays)
+    data = make_fingerprints(
+        experiment.model, experiment.prior, share * len(experiment.training_set()[0]), basis=experiment.basis,
+        compressed=True, random_state=7, progress=False,
+    )  # fmt: skip
+    return np.hstack([data.X.real, data.X.imag]), data.y, data.crb
+
+
 def n_weights(network):
     """Number of weights of what estimates."""
     parts = network.regressors if isinstance(network, Side) else [network]
@@ -127,11 +142,11 @@ def main():
     test = experiment.test_set()
     for name in ("X", "y", "crb"):
         test[name] = test[name][: options.n_test]
-    X, y, crb = experiment.training_set()
     rows = pd.read_csv(options.output).to_dict("records") if options.output.exists() else []
     for name, settings in variants(options.n_epochs, options.n_paper_epochs).items():
         if any(row["variant"] == name for row in rows) or (options.only and name not in options.only):
             continue
+        X, y, crb = training_set(experiment, settings.pop("share", 1))
         start = perf_counter()
         network = trained(settings | {"verbose": 0}, X, y, crb)
         row = {"variant": name, "weights": n_weights(network), "seconds": perf_counter() - start}
