@@ -88,7 +88,7 @@ class Prior:
             If `n_samples` is no positive integer or `method` unknown.
         """
         n_samples = check_count(n_samples, "n_samples")
-        return self.transform(_unit_cube(n_samples, len(self.distributions), random_state, method))
+        return self.transform(unit_cube(n_samples, len(self.distributions), random_state, method))
 
     def transform(self, uniform: NDArray) -> pd.DataFrame:
         """Map points of the unit cube, (n, P), to parameters through the inverse distribution functions.
@@ -217,9 +217,10 @@ def _given(distribution: Distribution | Conditional, theta: pd.DataFrame) -> Dis
     return distribution if hasattr(distribution, "ppf") else distribution(theta)
 
 
-def _unit_cube(
+def unit_cube(
     n_samples: int, dimension: int, random_state: int | np.random.Generator | None, method: str
 ) -> FloatArray:
+    """Return points of the unit cube, (n, dimension), off its faces; raise ValueError for an unknown method."""
     rng = random_generator(random_state)
     if method == "random":
         points = rng.random((n_samples, dimension))

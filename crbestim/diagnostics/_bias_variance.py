@@ -180,12 +180,11 @@ def _analyse(
         check_same_columns(y, bound)
     truth = check_targets(y, len(X))
     names = checked_target_names(estimator, y, target_names, truth.shape[1])
-    y = truth
-    bounds = {name: check_crb(bound, y.shape) for name, bound in given.items()}
+    bounds = {name: check_crb(bound, truth.shape) for name, bound in given.items()}
     check_count(n_realizations, "n_realizations", minimum=2)
-    spread = y.std(axis=0) if prior_std is None else np.asarray(prior_std, dtype=np.float64)
-    if spread.shape != (y.shape[1],):
-        raise ValueError(f"prior_std must have shape ({y.shape[1]},); got {spread.shape}.")
+    spread = truth.std(axis=0) if prior_std is None else np.asarray(prior_std, dtype=np.float64)
+    if spread.shape != (truth.shape[1],):
+        raise ValueError(f"prior_std must have shape ({truth.shape[1]},); got {spread.shape}.")
     check_finite(spread, "prior_std")
     if (spread < 0).any():
         raise ValueError(f"prior_std must not be negative; got {spread.tolist()}.")
@@ -193,12 +192,12 @@ def _analyse(
     rng = random_generator(random_state)
     magnitude = noise.draw_magnitude(len(X), rng)
     predict = predictor(estimator, covariates)
-    response = noise_response(predict, X, y.shape, noise, magnitude, n_realizations, rng, is_real, progress)
+    response = noise_response(predict, X, truth.shape, noise, magnitude, n_realizations, rng, is_real, progress)
     bounds = {name: noise.scale_crb(bound, magnitude) for name, bound in bounds.items()}
     common = {
-        "bias": response.mean - y,
+        "bias": response.mean - truth,
         "std": np.sqrt(response.variance),
-        "squared_bias": response.squared_bias(y),
+        "squared_bias": response.squared_bias(truth),
         "informative": informative_entries(next(iter(bounds.values())), spread),
         "n_realizations": response.n_realizations,
         "target_names": names,

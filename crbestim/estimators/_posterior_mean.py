@@ -11,7 +11,6 @@ import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
-from scipy.stats import qmc
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
@@ -19,6 +18,7 @@ from tqdm.auto import tqdm
 from .._validation import FloatArray, check_count, check_option
 from ..covariance import NoiseCovariance
 from ..datasets import Prior
+from ..datasets._priors import unit_cube
 from ..noise import NoiseModel
 from ..signal import SignalModel
 from ._mixture_sampling import Drawn, Settings, Weighted, effective_size, sample_posterior
@@ -279,10 +279,7 @@ class PosteriorMean(ModelEstimator):
         self._prepare(X, y)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self._coordinates = NormalCoordinates.of(self.model, self._prior)
-        sobol = qmc.Sobol(len(self.model.parameters), rng=np.random.default_rng(self._seed))
-        uniform = sobol.random_base2(int(np.ceil(np.log2(n_candidates))))[:n_candidates]
-        edge = np.finfo(float).eps
-        self._normal = ndtri(np.clip(uniform, edge, 1 - edge))
+        self._normal = ndtri(unit_cube(n_candidates, len(self.model.parameters), self._seed, "sobol"))
         self._signals = self.model._checked_signal(self._coordinates.theta(self._normal), self._operator)
         return self
 
