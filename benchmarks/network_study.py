@@ -1,10 +1,10 @@
 """What matters in network and training: variants of the default, and of the paper's recipe, in one table.
 
 All variants see the same fingerprints (the training set of examples/paper_experiment.py; those with more or fewer of
-them make as many steps) and are judged by the same test fingerprints and noise at one SNR. A row is one training;
-"default" is trained with several seeds, whose spread tells which differences mean something. Finished variants stay in
-the output file and are not trained again. "one network per parameter" is three networks of the default's size, one for
-each target.
+them make as many steps) and are judged by the same test fingerprints and noise at one SNR, in units of the bound of
+the SVD's coefficients whatever basis a network itself sees. A row is one training; "default" is trained with several
+seeds, whose spread tells which differences mean something. Finished variants stay in the output file and are not
+trained again. "one network per parameter" is three networks of the default's size, one for each target.
 """
 
 import argparse
@@ -15,9 +15,10 @@ from time import perf_counter
 
 import numpy as np
 import pandas as pd
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from crbestim import CRBWeightedRegressor, bias_and_std, make_fingerprints
-from crbestim.nn import ResidualNetwork
+from crbestim import CRBSVDCompressor, CRBWeightedRegressor, bias_and_std, make_fingerprints
+from crbestim.nn import FingerprintNetwork, ResidualNetwork
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from paper_experiment import PaperExperiment
@@ -29,6 +30,27 @@ class WithPhase(ResidualNetwork):
     def __init__(self, *shape, **settings):
         super().__init__(*shape, **settings)
         self.normalize = self.normalize[0]
+
+
+class AveragedWeights(FingerprintNetwork):
+    """The default network; what predicts is a moving average of its weights over some 1,000 steps."""
+
+    def __init__(self, *shape):
+        super().__init__()
+        self.current = ResidualNetwork(*shape)
+        self.average = AveragedModel(self.current, multi_avg_fn=get_ema_multi_avg_fn(0.999)).requires_grad_(False)
+
+    def calibrate(self, *data):
+        """Calibrate both."""
+        self.current.calibrate(*data)
+        self.average.module.load_state_dict(self.current.state_dict())
+
+    def forward(self, *inputs):
+        """Update the average in every training step."""
+        if not self.training:
+            return self.average(*inputs)
+        self.average.update_parameters(self.current)
+        return self.current(*inputs)
 
 
 def variants(n_epochs, n_paper_epochs):
@@ -53,6 +75,8 @@ def variants(n_epochs, n_paper_epochs):
         "twice the epochs": {"max_epochs": 2 * n_epochs},
         "a quarter of the fingerprints": {"share": 0.25, "max_epochs": 4 * n_epochs},
         "four times the fingerprints": {"share": 4, "max_epochs": max(1, n_epochs // 4)},
+        "averaged weights": {"network": AveragedWeights},
+        "CRB-SVD basis": {"basis": "CRB-SVD"},
         "one network per parameter": {"separate": True},
         "the paper's network, one-cycle training": {"network": "paper"},
     }
@@ -93,10 +117,10 @@ def trained(settings, X, y, crb):
     return Side([CRBWeightedRegressor(**settings).fit(X, y[:, i], crb=crb[:, i]) for i in columns])
 
 
-def judged(network, experiment, test, snr, n_realizations):
+def judged(network, experiment, X, test, snr, n_realizations):
     """Parts of the CRB loss over all test fingerprints, and for each target over the informative ones."""
     of = bias_and_std(
-        network, test.X, test.y, test.crb, snr, n_realizations, prior_std=experiment.prior_std, random_state=2,
+        network, X, test.y, test.crb, snr, n_realizations, prior_std=experiment.prior_std, random_state=2,
         target_names=experiment.model.default_targets, progress=False,
     )  # fmt: skip
     bias, variance = of.squared_bias / of.sqrt_crb**2, of.std**2 / of.sqrt_crb**2
@@ -108,22 +132,37 @@ def judged(network, experiment, test, snr, n_realizations):
     return row
 
 
-def training_set(experiment, share):
-    """The training set, a part of it, or one that is a number of times as large."""
-    if share <= 1:
-        arrays = experiment.training_set()
+def stacked(coefficients):
+    """Real and imaginary parts side by side."""
+    return np.hstack([coefficients.real, coefficients.imag])
+
+
+def training_set(experiment, share, basis):
+    """Training set: the experiment's, a part of it, one that is a number of times as large, or that of a basis."""
+    arrays = experiment.training_set()
+    if share <= 1 and basis is experiment.basis:
         return tuple(array[: round(share * len(array))] for array in arrays)
     data = make_fingerprints(
-        experiment.model, experiment.prior, share * len(experiment.training_set()[0]), basis=experiment.basis,
-        compressed=True, random_state=7, progress=False,
+        experiment.model, experiment.prior, round(share * len(arrays[0])), basis=basis, compressed=True,
+        random_state=7, progress=False,
     )  # fmt: skip
-    return np.hstack([data.X.real, data.X.imag]), data.y, data.crb
+    return stacked(data.X), data.y, data.crb
+
+
+def crb_svd_basis(experiment):
+    """As many vectors as the experiment's, chosen by what they keep of the targets' bounds."""
+    n_components = experiment.basis.shape[1]
+    targets = experiment.model.default_targets
+    return CRBSVDCompressor(experiment.model, n_components, targets=targets, random_state=0).fit().basis_
 
 
 def n_weights(network):
     """Number of weights of what estimates."""
     parts = network.regressors if isinstance(network, Side) else [network]
-    return sum(values.numel() for part in parts for values in part.module_.estimate.parameters())
+    estimates = [part.module_.estimate for part in parts]
+    return sum(
+        values.numel() for estimate in estimates for values in getattr(estimate, "current", estimate).parameters()
+    )
 
 
 def main():
@@ -139,18 +178,20 @@ def main():
     parser.add_argument("--fast", action="store_true", help="a trial run on a few fingerprints")
     options = parser.parse_args()
     experiment = PaperExperiment(options.directory, options.fast)
-    test = experiment.test_set()
-    for name in ("X", "y", "crb"):
-        test[name] = test[name][: options.n_test]
+    test = make_fingerprints(
+        experiment.model, theta=experiment.test_tissues()[: options.n_test], basis=experiment.basis, progress=False
+    )
     rows = pd.read_csv(options.output).to_dict("records") if options.output.exists() else []
     for name, settings in variants(options.n_epochs, options.n_paper_epochs).items():
         if any(row["variant"] == name for row in rows) or (options.only and name not in options.only):
             continue
-        X, y, crb = training_set(experiment, settings.pop("share", 1))
+        basis = crb_svd_basis(experiment) if settings.pop("basis", None) else experiment.basis
+        X, y, crb = training_set(experiment, settings.pop("share", 1), basis)
         start = perf_counter()
         network = trained(settings | {"verbose": 0}, X, y, crb)
         row = {"variant": name, "weights": n_weights(network), "seconds": perf_counter() - start}
-        rows.append(row | judged(network, experiment, test, options.snr, options.n_realizations))
+        X_test = stacked(test.X @ basis)
+        rows.append(row | judged(network, experiment, X_test, test, options.snr, options.n_realizations))
         pd.DataFrame(rows).to_csv(options.output, index=False)
         print(
             pd.DataFrame(rows[-1:]).to_string(index=False, header=len(rows) == 1, float_format="{:.4g}".format),

@@ -102,7 +102,11 @@ class PaperExperiment:
 
     def test_set(self):
         """Return dataset #1: stacked coefficients of tissues of the prior that no network has seen."""
-        return self._simulated(self.prior.sample(100 if self.fast else 9_056, random_state=1))
+        return self._simulated(self.test_tissues())
+
+    def test_tissues(self):
+        """Return the tissues of dataset #1."""
+        return self.prior.sample(100 if self.fast else 9_056, random_state=1)
 
     def grid(self, name: str):
         """Return a slice of dataset #2, as stacked coefficients, and its two axes."""
