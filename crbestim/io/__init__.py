@@ -1,0 +1,1 @@
+"""Volumes as files: coefficient images in, parameter maps and a report out."""
