@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,17 +35,36 @@ def check_origin(path: Path, digest: object, expected: str, what: str) -> None:
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Replace a file as a whole: a kill leaves the old one or the new one."""
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"The directory of {path} does not exist.")
-    partial = path.with_name(path.name + ".partial")
+    write_together({path: write}, overwrite=True)
+
+
+def write_together(writers: Mapping[Path, Callable[[BinaryIO], Any]], *, overwrite: bool) -> None:
+    """Write several files beside their places, and move them there when all are complete.
+
+    Raises
+    ------
+    FileExistsError
+        If one of them exists, unless `overwrite`; then none is written.
+    OSError
+        If one cannot be written; then there is none of them, or the old ones.
+    """
+    present = [str(path) for path in writers if path.exists()]
+    if present and not overwrite:
+        raise FileExistsError(f"{', '.join(present)} exists; it is only replaced with overwrite.")
+    partial = {path: path.with_name(path.name + ".partial") for path in writers}
     try:
-        with open(partial, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        for path, write in writers.items():
+            if not path.absolute().parent.is_dir():
+                raise FileNotFoundError(f"The directory of {path} does not exist.")
+            with open(partial[path], "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+        for path in writers:
+            partial[path].replace(path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        for path in partial.values():
+            path.unlink(missing_ok=True)
         raise
 
 

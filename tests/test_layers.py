@@ -10,6 +10,7 @@ import crbestim
 LAYERS = (
     "_validation",
     "_files",
+    "_array_log",
     "_threads",
     "covariance",
     "bounds",

@@ -1,0 +1,104 @@
+"""Finished parts of a long computation in a directory, from which it goes on after an interruption."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._files import check_checkpoint, write_whole
+
+_FORMAT = 1
+
+
+class ArrayLog:
+    """One file a part, each whole or absent, and one that tells whose they are.
+
+    Parameters
+    ----------
+    path : path-like
+        Directory; it is made if it does not exist.
+    origin_name : str
+        Name of the file that tells whose parts they are, such as "fit.json".
+    origin : dict
+        What it is to hold, in a new directory.
+
+    Attributes
+    ----------
+    path : Path
+        The directory.
+    origin : dict
+        What it tells: that of the directory, if there was one.
+    is_new : bool
+        Whether there was none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the path is no directory, holds other files or cannot be read.
+    """
+
+    def __init__(self, path: Any, origin_name: str, origin: dict[str, Any]) -> None:
+        checked = check_checkpoint(path)
+        assert checked is not None
+        self.path = checked
+        if checked.exists() and not checked.is_dir():
+            raise ValueError(f"checkpoint: {path} is not a directory.")
+        checked.mkdir(exist_ok=True)
+        self.is_new = not (checked / origin_name).exists()
+        if not self.is_new:
+            self.origin = read_origin(checked, origin_name, origin.keys())
+            return
+        if any(not file.name.endswith(".partial") for file in checked.iterdir()):
+            raise ValueError(f"checkpoint: {path} holds other files; choose a new or an empty directory.")
+        self.origin = {"format": _FORMAT, **origin}
+        write_whole(checked / origin_name, lambda file: file.write(json.dumps(self.origin).encode()))
+
+    def read(self, part: int, names: Any = None) -> dict[str, NDArray] | None:
+        """Return the arrays of a part (some of them, or all), or None if it is not there."""
+        path = self.file(part)
+        return read_arrays(path, names) if path.exists() else None
+
+    def write(self, part: int, **arrays: NDArray) -> None:
+        """Keep the arrays of a part."""
+        write_whole(self.file(part), lambda file: np.savez(file, allow_pickle=False, **arrays))
+
+    def file(self, part: int) -> Path:
+        """Return the path of a part."""
+        return self.path / f"batch_{part:06d}.npz"
+
+
+def parts_of(directory: Path) -> list[Path]:
+    """Return the files of all parts that are there, in order."""
+    return sorted(directory.glob("batch_*.npz"))
+
+
+def read_origin(directory: Path, origin_name: str, required: Any) -> dict[str, Any]:
+    """Return what tells whose parts a directory holds; raise ValueError if it is damaged or of another version."""
+    try:
+        origin: dict[str, Any] = json.loads((directory / origin_name).read_text())
+        if origin["format"] != _FORMAT:
+            raise ValueError(f"checkpoint: {directory} was written by another version.")
+        if not set(required) <= set(origin):
+            raise KeyError(origin_name)
+        return origin
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"checkpoint: {directory / origin_name} is damaged.") from error
+
+
+def read_arrays(path: Path, names: Any = None) -> dict[str, NDArray]:
+    """Return the arrays of a part; raise ValueError if the file is damaged."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in (arrays.files if names is None else names)}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise damaged(path) from error
+
+
+def damaged(path: Path) -> ValueError:
+    """Return the error of a part that cannot be used."""
+    return ValueError(f"checkpoint: {path} is damaged. Delete it to compute its part again.")

@@ -1,0 +1,67 @@
+"""Blocks computed by the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ._optional import imported
+
+_TASKS_PER_THREAD = 2  # in flight, so that no worker waits and the scheduler's memory stays small
+
+
+def run_on_cluster(
+    address: str, apply: Callable[..., Mapping[str, NDArray]], tasks: Iterator[tuple[int, NDArray, dict[str, NDArray]]]
+) -> Iterator[tuple[int, Mapping[str, NDArray]]]:
+    """Yield (index, result) of tasks (index, rows, further arguments) as they are finished.
+
+    The data of a task that is in flight stay with the scheduler, which gives it to another worker if its own dies. A
+    finished result comes here at once and is never computed again.
+
+    Raises
+    ------
+    ImportError
+        If dask.distributed is not installed.
+    OSError
+        If there is no scheduler at the address, or it has no worker.
+    """
+    distributed = imported("distributed", "cluster")
+    try:
+        client = distributed.Client(address, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise OSError(f"scheduler: no Dask scheduler answers at {address}: {error}.") from error
+    with client:
+        n_threads = sum(client.nthreads().values())
+        if not n_threads:
+            raise OSError(f"scheduler: the Dask scheduler at {address} has no workers.")
+        # A task of its own, so that every worker gets it once, and gets it again if the one that had it is gone.
+        function = client.submit(_same, apply, pure=False)
+        running = distributed.as_completed(with_results=False)
+        index_of: dict[Any, int] = {}
+
+        def start_next() -> None:
+            for index, rows, extra in tasks:
+                future = client.submit(_applied, function, rows, extra, pure=False)
+                index_of[future.key] = index
+                running.add(future)
+                return
+
+        for _ in range(_TASKS_PER_THREAD * n_threads):
+            start_next()
+        for future in running:
+            result = future.result()
+            future.release()
+            start_next()
+            yield index_of.pop(future.key), result
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _applied(
+    apply: Callable[..., Mapping[str, NDArray]], rows: NDArray, extra: dict[str, NDArray]
+) -> Mapping[str, NDArray]:
+    return apply(rows, **extra)

@@ -1,0 +1,126 @@
+"""Parameter maps of a volume of coefficient images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from .._validation import FloatArray, check_positive
+from ..estimators import NLLSEstimator
+from ..signal import Parameter
+from ._estimates import estimates_of
+from ._map_volume import DEFAULT_BLOCK, map_volume
+from ._parameter_map import ParameterMap
+from ._volume import Volume
+
+_LEAST_SQUARES_BLOCK = 2**11
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeEstimates:
+    """Parameter maps of a volume.
+
+    Attributes
+    ----------
+    maps : tuple of ParameterMap
+        One for each target; of a least-squares fit also the amplitude "M0" and the noise level "noise", in the unit
+        of the data.
+    quality : ndarray of int, (nx, ny, nz)
+        Bits of `QualityFlag`.
+    """
+
+    maps: tuple[ParameterMap, ...]
+    quality: NDArray[np.uint8]
+
+
+def estimate_volume(
+    estimator: Any,
+    volume: Volume,
+    *,
+    mask: NDArray[np.bool_] | None = None,
+    noise_std: float | FloatArray | None = None,
+    covariates: Mapping[str, FloatArray] | None = None,
+    check_model: bool = False,
+    most_voxels: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    n_jobs: int | None = None,
+    scheduler: str | None = None,
+    verbose: int = 1,
+) -> VolumeEstimates:
+    """Estimate parameters in every voxel of a volume, in a bounded memory.
+
+    Parameters
+    ----------
+    estimator : Pipeline or NLLSEstimator
+        Fitted, such as one of `load_pretrained`.
+    volume : Volume
+        Coefficient images, such as of `open_coefficients`.
+    mask : ndarray of bool, (nx, ny, nz), optional
+        Where to estimate; by default where not all coefficients are zero.
+    noise_std : float or ndarray of shape (nx, ny, nz), optional
+        Standard deviation of the noise in each real channel; without it a network gives no standard deviations. A
+        least-squares fit takes it as an argument of the estimator.
+    covariates : mapping of str to ndarray of shape (nx, ny, nz), optional
+        Maps of known parameters in SI units.
+    check_model : bool, default=False
+        Whether to flag signals that are none of the model's: takes as long as a fit, and needs `noise_std` and a
+        network from `load_pretrained`.
+    most_voxels : int, optional
+        Most voxels of a block: 65,536 by default, 2,048 for least squares.
+    checkpoint, n_jobs, scheduler, verbose
+        As for `map_volume`.
+
+    Returns
+    -------
+    VolumeEstimates
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arguments do not fit each other, or as `map_volume`.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
+    """
+    check_is_fitted(estimator)
+    voxel_maps = {name: np.asarray(values) for name, values in (covariates or {}).items()}
+    least_squares = isinstance(estimator, NLLSEstimator)
+    estimates = estimates_of(estimator, check_model)
+    if check_model and (least_squares or noise_std is None or getattr(estimator, "model_", None) is None):
+        raise ValueError("check_model needs noise_std, and a pretrained network whose file tells its model.")
+    if set(voxel_maps) != set(estimates.covariate_names):
+        raise ValueError(f"covariates must be maps of {list(estimates.covariate_names)}; got {list(voxel_maps)}.")
+    if noise_std is not None:
+        if least_squares:
+            raise ValueError("noise_std of a least-squares fit is an argument of NLLSEstimator.")
+        voxel_maps["noise_std"] = _noise_map(noise_std, volume)
+    found = map_volume(
+        estimates, volume, mask=mask, voxel_maps=voxel_maps,
+        most_voxels=most_voxels or (_LEAST_SQUARES_BLOCK if least_squares or check_model else DEFAULT_BLOCK),
+        checkpoint=checkpoint, settings=estimates.settings, n_jobs=n_jobs, scheduler=scheduler, verbose=verbose,
+        description="least squares" if least_squares else "estimation",
+    )  # fmt: skip
+    std = found.get("std")
+    maps = [
+        ParameterMap(parameter, found["estimate"][..., i], None if std is None else std[..., i])
+        for i, parameter in enumerate(estimates.parameters)
+    ]
+    maps += [ParameterMap(parameter, found[key]) for key, parameter in _FURTHER.items() if key in found]
+    return VolumeEstimates(tuple(maps), found["quality"])
+
+
+def _noise_map(noise_std: float | FloatArray, volume: Volume) -> FloatArray:
+    if isinstance(noise_std, np.ndarray) and noise_std.ndim:
+        return noise_std
+    return np.broadcast_to(check_positive(float(noise_std), "noise_std"), volume.shape)
+
+
+_FURTHER = {
+    "m0": Parameter("M0", r"|M_0|", "a.u.", (0, np.inf)),
+    "noise_std": Parameter("noise", r"\sigma", "a.u.", (0, np.inf)),
+}

@@ -1,0 +1,169 @@
+"""What estimators say of the voxels of a block."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .._files import digest_of
+from .._validation import FloatArray
+from ..diagnostics import goodness_of_fit
+from ..estimators import NLLSEstimator, Pipeline
+from ..least_squares import FitStatus
+from ..pretrained import PretrainedPipeline
+from ..signal import Parameter
+from ._quality import QualityFlag
+
+_INFORMATIVE = 1 / 3  # of the prior's standard deviation
+_PRIOR_RANGE = ("0.5%", "99.5%")
+
+
+@dataclass(frozen=True)
+class NetworkEstimates:
+    """Estimates of a trained pipeline.
+
+    Attributes
+    ----------
+    pipeline : Pipeline
+        Fitted.
+    check_model : bool
+        Whether each signal is compared with the model, which takes as long as a fit.
+    """
+
+    pipeline: Pipeline
+    check_model: bool = False
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The targets."""
+        names = self.pipeline[-1].target_names_ or [f"target{i + 1}" for i in range(self._n_targets)]
+        model = self.pipeline.model_ if isinstance(self.pipeline, PretrainedPipeline) else None
+        known = {} if model is None else {parameter.name: parameter for parameter in model.parameters}
+        return tuple(
+            known.get(name, Parameter(name, rf"\mathrm{{{name}}}", "unknown", (-np.inf, np.inf))) for name in names
+        )
+
+    @property
+    def covariate_names(self) -> Sequence[str]:
+        """The known parameters, in the order of the training."""
+        regressor = self.pipeline[-1]
+        return regressor.covariate_names_ or [f"covariate{i + 1}" for i in range(regressor.n_covariates_)]
+
+    @property
+    def settings(self) -> str:
+        """A hash of what decides on the estimates."""
+        regressor = self.pipeline[-1]
+        weights = [tensor.cpu().numpy() for tensor in regressor.module_.state_dict().values()]
+        arrays = [self.pipeline[0].basis_, regressor.target_mean_, regressor.target_scale_, *weights]
+        return digest_of({"check_model": self.check_model}, *arrays)
+
+    def __call__(
+        self, rows: NDArray, noise_std: FloatArray | None = None, **covariates: FloatArray
+    ) -> dict[str, NDArray]:
+        """Return estimate, std (if the noise is known) and quality of n voxels."""
+        known = pd.DataFrame({name: covariates[name] for name in self.covariate_names}) if covariates else None
+        options = {"return_std": True, "noise_std": noise_std} if noise_std is not None else {}
+        found = self.pipeline.predict_coefficients(rows, covariates=known, **options)
+        estimate, std = found if noise_std is not None else (found, None)
+        estimate = estimate.reshape(len(rows), -1)
+        result = {"estimate": estimate.astype(np.float32)}
+        quality = np.zeros(len(rows), np.uint8)
+        table = self.pipeline.prior_table_ if isinstance(self.pipeline, PretrainedPipeline) else None
+        if table is not None:
+            table = table.loc[[parameter.name for parameter in self.parameters]]
+            low, high = (table[name].to_numpy() for name in _PRIOR_RANGE)
+            _mark(quality, ((estimate < low) | (estimate > high)).any(axis=1), QualityFlag.OUTSIDE_PRIOR)
+        if std is not None:
+            std = std.reshape(len(rows), -1)
+            result["std"] = std.astype(np.float32)
+            if table is not None:
+                poor = (std > _INFORMATIVE * table["std"].to_numpy()).any(axis=1)
+                _mark(quality, poor, QualityFlag.POORLY_DETERMINED)
+        if self.check_model:
+            _mark(quality, self._not_of_model(rows, noise_std), QualityFlag.NOT_OF_MODEL)
+        return result | {"quality": quality}
+
+    @property
+    def _n_targets(self) -> int:
+        return len(self.pipeline[-1].target_mean_)
+
+    def _not_of_model(self, rows: NDArray, noise_std: FloatArray | None) -> NDArray[np.bool_]:
+        """Compare data in units of their noise with the model."""
+        assert noise_std is not None
+        assert isinstance(self.pipeline, PretrainedPipeline)
+        model, prior, basis = self.pipeline.model_, self.pipeline.prior_, self.pipeline[0].basis_
+        assert model is not None
+        return goodness_of_fit(
+            model, rows / noise_std[:, None], 1.0, basis=basis, prior=prior, init=self.pipeline, verbose=0
+        ).flagged
+
+
+@dataclass(frozen=True)
+class LeastSquaresEstimates:
+    """Fits of an `NLLSEstimator`.
+
+    Attributes
+    ----------
+    estimator : NLLSEstimator
+        Fitted.
+    """
+
+    estimator: NLLSEstimator
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The targets."""
+        known = {parameter.name: parameter for parameter in self.estimator.model.parameters}
+        return tuple(known[name] for name in self.estimator.target_names_)
+
+    @property
+    def covariate_names(self) -> Sequence[str]:
+        """The known parameters."""
+        known = self.estimator.known
+        return [known] if isinstance(known, str) else list(known)
+
+    @property
+    def settings(self) -> str:
+        """A hash of what decides on the estimates."""
+        names = ("solver", "n_starts", "max_iterations", "noise_std", "targets", "known")
+        scaling, basis = self.estimator._problem.scaling, self.estimator.basis
+        arrays = [
+            self.estimator.candidates_,
+            scaling.low,
+            scaling.high,
+            np.zeros(0) if basis is None else np.asarray(basis),
+        ]
+        return digest_of({name: getattr(self.estimator, name) for name in names}, *arrays)
+
+    def __call__(self, rows: NDArray, **covariates: FloatArray) -> dict[str, NDArray]:
+        """Return estimate, std, M0, noise_std and quality of n voxels."""
+        known = pd.DataFrame({name: covariates[name] for name in self.covariate_names}) if covariates else None
+        found = self.estimator.estimate(rows, covariates=known)
+        quality = np.zeros(len(rows), np.uint8)
+        _mark(quality, found.at_bound.any(axis=1), QualityFlag.AT_BOUND)
+        _mark(quality, np.isin(found.status, [FitStatus.MAX_ITERATIONS]), QualityFlag.NOT_CONVERGED)
+        return {
+            "estimate": found.targets.astype(np.float32),
+            "std": found.std.astype(np.float32),
+            "m0": np.abs(found.m0).astype(np.float32),
+            "noise_std": found.noise_std.astype(np.float32),
+            "quality": quality,
+        }
+
+
+def estimates_of(estimator: Any, check_model: bool) -> Any:
+    """Return what applies an estimator to rows; raise TypeError for one of another kind."""
+    if isinstance(estimator, NLLSEstimator):
+        return LeastSquaresEstimates(estimator)
+    if isinstance(estimator, Pipeline):
+        return NetworkEstimates(estimator, check_model)
+    raise TypeError(f"estimator must be a fitted Pipeline or NLLSEstimator; got {type(estimator).__name__}.")
+
+
+def _mark(quality: NDArray[np.uint8], voxels: NDArray[np.bool_], flag: QualityFlag) -> None:
+    quality[voxels] |= np.uint8(flag)

@@ -1,0 +1,189 @@
+"""Something done in every voxel of a volume, block by block."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from .._array_log import ArrayLog, damaged
+from .._files import check_origin
+from .._validation import check_count
+from ._blocks import split
+from ._cluster import run_on_cluster
+from ._volume import Block, Volume
+
+Rows = dict[str, NDArray]
+_ORIGIN = "volume.json"
+DEFAULT_BLOCK = 2**16
+
+
+def map_volume(
+    apply: Callable[..., Mapping[str, NDArray]],
+    volume: Volume,
+    *,
+    mask: NDArray[np.bool_] | None = None,
+    voxel_maps: Mapping[str, NDArray] | None = None,
+    most_voxels: int = DEFAULT_BLOCK,
+    checkpoint: str | os.PathLike[str] | None = None,
+    settings: str = "",
+    n_jobs: int | None = None,
+    scheduler: str | None = None,
+    verbose: int = 1,
+    description: str = "volume",
+) -> Rows:
+    """Apply a function to the vectors of all voxels of a mask, one block of the volume at a time.
+
+    The blocks are the same whoever computes them, and so is the result.
+
+    Parameters
+    ----------
+    apply : callable
+        Maps vectors of n voxels, (n, k), and, as keyword arguments, the values of `voxel_maps` there, (n,), to arrays
+        by name, of shape (n,) or (n, p). It must be picklable for `n_jobs` or a `scheduler`.
+    volume : Volume
+        What is read.
+    mask : ndarray of bool, (nx, ny, nz), optional
+        Voxels that are computed; by default those that are not all zero.
+    voxel_maps : mapping of str to ndarray of shape (nx, ny, nz), optional
+        Further numbers of each voxel.
+    most_voxels : int, default=65536
+        Most voxels of a block, which limits the memory.
+    checkpoint : path-like, optional
+        Directory in which finished blocks are kept. If it holds some of the same data and settings, only the rest
+        is computed.
+    settings : str, default=""
+        Identifies the function, for the checkpoint.
+    n_jobs : int, optional
+        Processes of joblib; by default the blocks are computed one after the other, here.
+    scheduler : str, optional
+        Address of a Dask scheduler, such as ``tcp://host:8786``, whose workers compute the blocks. This process reads
+        the data and keeps the results, so that the workers need no access to the files, and what a worker has
+        finished is not lost with it.
+    verbose : int, default=1
+        0: no progress bar.
+    description : str, default="volume"
+        For the progress bar.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (nx, ny, nz) or (nx, ny, nz, p)
+        NaN (or 0, for integers) where nothing was computed.
+
+    Raises
+    ------
+    ValueError
+        If a voxel of the mask is not finite, with its place; if there is nothing to compute; if the checkpoint
+        belongs to something else; or what `apply` raises.
+    OSError
+        If the volume cannot be read or the checkpoint not written.
+    """
+    check_count(most_voxels, "most_voxels")
+    maps = dict(voxel_maps or {})
+    for name, values in [("mask", mask), *maps.items()]:
+        if values is not None and np.shape(values) != volume.shape:
+            raise ValueError(f"{name} must have the shape of the volume, {volume.shape}; got {np.shape(values)}.")
+    inside, digest = _scanned(volume, mask, maps, most_voxels, settings)
+    blocks = split(volume.shape, inside, most_voxels)
+    if not blocks:
+        raise ValueError(f"{volume.path}: there is no voxel to compute: all values are zero.")
+    log = None
+    if checkpoint is not None:
+        log = ArrayLog(checkpoint, _ORIGIN, {"digest": digest})
+        check_origin(log.path, log.origin["digest"], digest, "a computation")
+
+    result: Rows = {}
+    missing = []
+    with tqdm(total=int(inside.sum()), desc=description, unit="voxel", disable=not verbose) as progress:
+
+        def keep(block: Block, part: Mapping[str, NDArray]) -> None:
+            chosen = inside[block]
+            for name, values in part.items():
+                whole = result.setdefault(name, _blank(volume.shape, values))
+                whole[block][chosen] = values
+            progress.update(int(chosen.sum()))
+
+        for index, block in enumerate(blocks):
+            finished = None if log is None else log.read(index)
+            if log is None or finished is None:
+                missing.append(index)
+                continue
+            if any(len(values) != inside[block].sum() for values in finished.values()):
+                raise damaged(log.file(index))
+            keep(block, finished)
+
+        def tasks() -> Iterator[tuple[int, NDArray, Rows]]:
+            for index in missing:
+                block = blocks[index]
+                chosen = inside[block]
+                extra = {name: values[block][chosen] for name, values in maps.items()}
+                yield index, volume.read(block)[chosen], extra
+
+        for index, part in _computed(apply, tasks(), n_jobs, scheduler):
+            if log is not None:
+                log.write(index, **part)
+            keep(blocks[index], part)
+    return result
+
+
+def _computed(
+    apply: Callable[..., Mapping[str, NDArray]],
+    tasks: Iterator[tuple[int, NDArray, Rows]],
+    n_jobs: int | None,
+    scheduler: str | None,
+) -> Iterator[tuple[int, Mapping[str, NDArray]]]:
+    """Yield the results of tasks as they come; these are read when they are needed."""
+    if scheduler is not None:
+        return run_on_cluster(scheduler, apply, tasks)
+    jobs = (delayed(_numbered)(apply, index, rows, extra) for index, rows, extra in tasks)
+    return Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="2*n_jobs")(jobs)
+
+
+def _numbered(
+    apply: Callable[..., Mapping[str, NDArray]], index: int, rows: NDArray, extra: Rows
+) -> tuple[int, Mapping[str, NDArray]]:
+    return index, apply(rows, **extra)
+
+
+def _scanned(
+    volume: Volume, mask: NDArray[np.bool_] | None, maps: Rows, most_voxels: int, settings: str
+) -> tuple[NDArray[np.bool_], str]:
+    """Read everything once: the voxels to compute, checked, and a hash of data and settings."""
+    digest = hashlib.sha256(repr((settings, volume.shape, volume.n_channels, most_voxels, sorted(maps))).encode())
+    everything = np.ones(volume.shape, dtype=bool)
+    inside = everything.copy() if mask is None else np.asarray(mask, dtype=bool)
+    n_bad, first = 0, None
+    for block in split(volume.shape, everything, most_voxels):
+        values = volume.read(block)
+        if mask is None:
+            inside[block] = values.any(axis=-1)
+        chosen = values[inside[block]]
+        bad = ~np.isfinite(chosen).all(axis=-1)
+        if bad.any():
+            n_bad += int(bad.sum())
+            if first is None:
+                place = np.argwhere(inside[block])[np.flatnonzero(bad)[0]]
+                first = tuple(int(start.start + offset) for start, offset in zip(block, place, strict=True))
+        digest.update(chosen.tobytes())
+    if n_bad:
+        raise ValueError(
+            f"{volume.path}: {n_bad} voxels{'' if mask is None else ' of the mask'} hold NaN or infinity, the first "
+            f"at {first}. " + ("Give a mask that leaves them out." if mask is None else "")
+        )
+    digest.update(np.packbits(inside).tobytes())
+    for name in sorted(maps):
+        values = maps[name][inside]
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} must be finite in all voxels that are computed; it has NaN or infinity.")
+        digest.update(values.tobytes())
+    return inside, digest.hexdigest()
+
+
+def _blank(shape: tuple[int, int, int], values: NDArray) -> NDArray:
+    fill = np.nan if values.dtype.kind in "fc" else 0
+    return np.full((*shape, *values.shape[1:]), fill, dtype=values.dtype)

@@ -1,0 +1,25 @@
+"""Names of files after the manner of BIDS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SUFFIXES = (".nii.gz", ".nii", ".cfl", ".hdr", ".zarr")
+
+
+def stem_of(path: Path) -> str:
+    """Return the name of a volume without its suffix."""
+    suffix = next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), path.suffix)
+    return path.name.removesuffix(suffix)
+
+
+def prefix_of(path: Path) -> str:
+    """Return what the names of maps begin with that were made from a file.
+
+    Of ``sub-01_acq-mt_coefficients.nii.gz`` these are its entities, ``sub-01_acq-mt_``; of a name without entities
+    all of it, ``brain_``, but nothing of ``coefficients.nii.gz``.
+    """
+    *entities, last = stem_of(path).split("_")
+    if "-" in last or (last != "coefficients" and not any("-" in entity for entity in entities)):
+        entities.append(last)
+    return "".join(f"{entity}_" for entity in entities)

@@ -1,0 +1,194 @@
+"""Volumes of any format that is known, by the suffix of the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._validation import check_count
+from ._bart import open_cfl
+from ._nifti import open_nifti
+from ._volume import Volume
+from ._zarr import open_zarr
+
+_FORMATS: dict[str, Callable[[Path], Volume]] = {
+    ".nii": open_nifti,
+    ".nii.gz": open_nifti,
+    ".cfl": open_cfl,
+    ".hdr": open_cfl,
+    ".zarr": open_zarr,
+}
+_SAME_PLACE = 1e-3  # of a voxel
+
+
+def open_volume(path: str | os.PathLike[str]) -> Volume:
+    """Open a volume without reading it.
+
+    Parameters
+    ----------
+    path : path-like
+        NIfTI (.nii, .nii.gz), BART (.cfl or .hdr) or Zarr (.zarr), with up to three axes of space and one of
+        coefficients.
+
+    Returns
+    -------
+    Volume
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the suffix is another one, or the file is damaged.
+    OSError
+        If it is missing or cannot be read.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a path; got {type(path).__name__}.")
+    path = Path(path)
+    suffix = next((suffix for suffix in _FORMATS if path.name.endswith(suffix)), None)
+    if suffix is None:
+        raise ValueError(f"{path} must end in one of {', '.join(_FORMATS)}.")
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist.")
+    return _FORMATS[suffix](path)
+
+
+def open_coefficients(
+    path: str | os.PathLike[str],
+    n_coefficients: int,
+    *,
+    imaginary: str | os.PathLike[str] | None = None,
+    conjugate: bool = False,
+    real_valued: bool = False,
+) -> Volume:
+    """Open coefficient images.
+
+    Parameters
+    ----------
+    path : path-like
+        As for `open_volume`: k complex images; or 2k real ones, all real parts before all imaginary ones; or k real
+        ones, if the imaginary parts have a file of their own or the data are real.
+    n_coefficients : int
+        k, that of the basis.
+    imaginary : path-like, optional
+        File of the imaginary parts.
+    conjugate : bool, default=False
+        The reconstruction used the conjugate of the basis, so the coefficients are conjugated.
+    real_valued : bool, default=False
+        The signals are real, as those of magnitude images.
+
+    Returns
+    -------
+    Volume
+        Of k complex channels (real ones, if `real_valued`).
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `open_volume`; if the number of images is not k, or the two files do not fit each other.
+    OSError
+        If a file is missing or cannot be read.
+    """
+    k = check_count(n_coefficients, "n_coefficients")
+    volume = open_volume(path)
+    if imaginary is not None:
+        other = open_volume(imaginary)
+        check_same_space(other, volume)
+        if volume.dtype.kind == "c" or other.dtype.kind == "c":
+            raise ValueError(f"imaginary: {volume.path} and {other.path} must both hold real numbers.")
+        if other.n_channels != volume.n_channels:
+            raise ValueError(
+                f"imaginary: {other.path} has {other.n_channels} images, {volume.path} has {volume.n_channels}."
+            )
+        volume = volume._with_imaginary(other)
+    elif volume.dtype.kind != "c" and volume.n_channels == 2 * k:
+        volume = volume._as_complex()
+    if volume.n_channels != k:
+        raise ValueError(
+            f"{volume.path} must hold the {k} coefficients of the basis; it has {volume.n_channels} "
+            f"{'complex' if volume.dtype.kind == 'c' else 'real'} images."
+        )
+    if (volume.dtype.kind == "c") == real_valued:
+        wanted = "real" if real_valued else "complex"
+        raise ValueError(
+            f"{volume.path} must hold {wanted} coefficients; it has {k} images of {volume.dtype}."
+            + ("" if real_valued else " The imaginary parts may be in a file of their own.")
+        )
+    return volume._conjugated() if conjugate else volume
+
+
+def read_map(path: str | os.PathLike[str], like: Volume) -> NDArray:
+    """Read a map of one real number a voxel, such as a field or a noise level.
+
+    Parameters
+    ----------
+    path : path-like
+        As for `open_volume`.
+    like : Volume
+        What it must lie upon.
+
+    Returns
+    -------
+    ndarray of shape (nx, ny, nz)
+
+    Raises
+    ------
+    ValueError
+        If it has another shape or affine, or more than one number a voxel, or imaginary parts.
+    OSError
+        If it is missing or cannot be read.
+    """
+    volume = open_volume(path)
+    check_same_space(volume, like)
+    if volume.n_channels != 1:
+        raise ValueError(f"{volume.path} must hold one number a voxel; it has {volume.n_channels}.")
+    values = volume.read()[..., 0]
+    if values.dtype.kind == "c":
+        if values.imag.any():
+            raise ValueError(f"{volume.path} must hold real numbers; it has imaginary parts.")
+        values = values.real
+    return values
+
+
+def read_mask(path: str | os.PathLike[str], like: Volume) -> NDArray[np.bool_]:
+    """Read a mask: a voxel belongs to it if its value is not zero.
+
+    Parameters
+    ----------
+    path, like
+        As for `read_map`.
+
+    Returns
+    -------
+    ndarray of bool, (nx, ny, nz)
+
+    Raises
+    ------
+    ValueError, OSError
+        As `read_map`; if a value is not finite, or no voxel belongs to it.
+    """
+    values = read_map(path, like)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{path}: the mask must be finite; it has NaN or infinity.")
+    mask = values != 0
+    if not mask.any():
+        raise ValueError(f"{path}: the mask is empty.")
+    return mask
+
+
+def check_same_space(volume: Volume, like: Volume) -> None:
+    """Raise ValueError unless two volumes have the same voxels (and affine, where both tell it)."""
+    if volume.shape != like.shape:
+        raise ValueError(f"{volume.path} has {volume.shape} voxels, but {like.path} has {like.shape}.")
+    if volume.affine is None or like.affine is None:
+        return
+    sizes = np.sqrt((like.affine[:3, :3] ** 2).sum(axis=0))
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in like.shape], [1])).reshape(4, -1)
+    distance = np.abs((volume.affine - like.affine) @ corners).max()
+    if distance > _SAME_PLACE * sizes.min():
+        raise ValueError(
+            f"{volume.path} has another affine than {like.path}: their voxels lie up to {distance:.3g} mm apart."
+        )

@@ -1,0 +1,111 @@
+"""Parameter maps as files, with their standard deviations, quality and what made them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._files import write_together
+from .._validation import check_option
+from ..signal import Parameter
+from ._estimate_volume import VolumeEstimates
+from ._quality import QualityFlag
+from ._save_volume import FORMATS, Format, Writers, writers_of
+from ._volume import Volume
+
+_QUALITY = "quality"
+_MADE_BY = f"crbestim {version('crbestim')}"
+
+
+def save_estimates(
+    directory: str | os.PathLike[str],
+    estimates: VolumeEstimates,
+    like: Volume,
+    *,
+    prefix: str = "",
+    file_format: Format = ".nii.gz",
+    details: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Write maps, one file a parameter, all of them or none.
+
+    Parameters
+    ----------
+    directory : path-like
+        It must exist.
+    estimates : VolumeEstimates
+        What `estimate_volume` found.
+    like : Volume
+        Gives affine and header.
+    prefix : str, default=""
+        What the names begin with. They are ``<prefix>T1map.nii.gz``, ``<prefix>desc-std_T1map.nii.gz`` for the
+        standard deviation and ``<prefix>quality.nii.gz``, and each has a JSON file with the unit beside it, after
+        the manner of BIDS.
+    file_format : {".nii.gz", ".nii", ".cfl"}, default=".nii.gz"
+        Suffix of the maps.
+    details : mapping, optional
+        Further entries of the JSON files.
+    overwrite : bool, default=False
+        Whether files that exist may be replaced.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    FileExistsError
+        If one exists, unless `overwrite`; then none is written.
+    OSError
+        If one cannot be written; then none is there, or the old ones.
+    """
+    check_option("file_format", file_format, FORMATS)
+    writers: Writers = {}
+    for name, values, description, sidecar in _files_of(estimates):
+        path = Path(directory) / f"{prefix}{name}{file_format}"
+        text = json.dumps(sidecar | _origin() | dict(details or {}), indent=2, default=str)
+        writers |= writers_of(path, values, like, description)
+        writers[Path(directory) / f"{prefix}{name}.json"] = _text_writer(text)
+    write_together(writers, overwrite=overwrite)
+    return list(writers)
+
+
+def names_of(parameters: Iterator[Parameter] | tuple[Parameter, ...], with_std: bool) -> list[str]:
+    """Return the names of all maps, without prefix and suffix."""
+    return [name for p in parameters for name in _names(p, with_std)] + [_QUALITY]
+
+
+def _names(parameter: Parameter, with_std: bool) -> list[str]:
+    return [f"{parameter.name}map", *([f"desc-std_{parameter.name}map"] if with_std else [])]
+
+
+def _files_of(estimates: VolumeEstimates) -> Iterator[tuple[str, NDArray, str, dict[str, Any]]]:
+    """Yield name, values, text for the header, and entries for the JSON file of every map."""
+    for found in estimates.maps:
+        unit = found.parameter.unit
+        texts = [found.parameter.name, f"standard deviation of {found.parameter.name}"]
+        arrays = [found.values, *([] if found.std is None else [found.std])]
+        for name, values, text in zip(_names(found.parameter, found.std is not None), arrays, texts, strict=False):
+            sidecar: dict[str, Any] = {"Units": "arbitrary" if unit == "1" else unit, "Description": text}
+            yield name, values.astype(np.float32, copy=False), f"{text} [{unit}] {_MADE_BY}", sidecar
+    sidecar = {
+        "Description": "bits; 0: nothing to be said against the estimates",
+        "Bits": {str(int(flag)): flag.text for flag in QualityFlag},
+    }
+    yield _QUALITY, estimates.quality, f"bits of quality, 0 good; {_MADE_BY}", sidecar
+
+
+def _origin() -> dict[str, Any]:
+    return {"GeneratedBy": [{"Name": "crbestim", "Version": version("crbestim")}]}
+
+
+def _text_writer(text: str) -> Any:
+    return lambda file: file.write(f"{text}\n".encode())

@@ -1,0 +1,113 @@
+"""A volume in a file, read block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._validation import FloatArray
+
+Block = tuple[slice, slice, slice]
+_WHOLE: Block = (slice(None), slice(None), slice(None))
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A volume of vectors, such as coefficient images, that stays in its file until a part of it is read.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    shape : tuple of three int
+        Voxels along x, y and z.
+    n_channels : int
+        Length of the vectors: coefficients, or 1 for a map.
+    dtype : dtype
+        Of what `read` returns.
+    affine : ndarray of shape (4, 4) or None
+        From voxels to millimetres, if the file tells it.
+    header : nibabel header or None
+        That of a NIfTI file.
+    """
+
+    path: Path
+    shape: tuple[int, int, int]
+    n_channels: int
+    dtype: np.dtype
+    affine: FloatArray | None
+    header: Any
+    _read: Callable[[Block], NDArray]
+
+    def read(self, block: Block = _WHOLE) -> NDArray:
+        """Read a part.
+
+        Parameters
+        ----------
+        block : tuple of three slices, optional
+            Along x, y and z; by default everything.
+
+        Returns
+        -------
+        ndarray of shape (bx, by, bz, n_channels)
+
+        Raises
+        ------
+        OSError, ValueError
+            If the file cannot be read, with its name.
+        """
+        try:
+            return self._read(block)
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(f"{self.path} cannot be read: {error}.") from error
+
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.shape))
+        return f"Volume({self.path}, {size} voxels, {self.n_channels} {self.dtype} values each)"
+
+    def _as_complex(self) -> Volume:
+        """Return it with real channels [Re | Im] joined to complex ones."""
+        k = self.n_channels // 2
+
+        def read(block: Block) -> NDArray:
+            values = self._read(block)
+            return values[..., :k] + 1j * values[..., k:]
+
+        return replace(self, n_channels=k, dtype=np.result_type(self.dtype, np.complex64), _read=read)
+
+    def _with_imaginary(self, imaginary: Volume) -> Volume:
+        """Return it as the real part of complex values."""
+
+        def read(block: Block) -> NDArray:
+            return self._read(block) + 1j * imaginary.read(block)
+
+        dtype = np.result_type(self.dtype, imaginary.dtype, np.complex64)
+        return replace(self, dtype=dtype, _read=read)
+
+    def _conjugated(self) -> Volume:
+        return replace(self, _read=lambda block: np.conj(self._read(block)))
+
+
+def spatial_and_channels(shape: Sequence[int], path: Path) -> tuple[tuple[int, int, int], int]:
+    """Return the voxels along x, y, z and the number of channels of an array with up to three axes of space.
+
+    Raises
+    ------
+    ValueError
+        If more than one further axis is longer than 1.
+    """
+    sizes = [*shape, 1, 1, 1][: max(3, len(shape))]
+    further = [size for size in sizes[3:] if size > 1]
+    if len(further) > 1:
+        raise ValueError(
+            f"{path} has shape {tuple(shape)}: beside x, y and z there must be one axis at most, that of the "
+            "coefficients."
+        )
+    if not all(sizes):
+        raise ValueError(f"{path} has shape {tuple(shape)}: it is empty.")
+    return (sizes[0], sizes[1], sizes[2]), further[0] if further else 1

@@ -1,0 +1,53 @@
+"""Zarr arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._optional import imported
+from ._volume import Block, Volume, spatial_and_channels
+
+
+def open_zarr(path: Path) -> Volume:
+    """Open a Zarr array with the axes x, y, z and coefficients.
+
+    Parameters
+    ----------
+    path : Path
+        Directory of the array. Its attribute ``affine``, of shape (4, 4), is used if it has one.
+
+    Returns
+    -------
+    Volume
+
+    Raises
+    ------
+    ImportError
+        If zarr is not installed.
+    ValueError
+        If it is no array of numbers, or is damaged.
+    """
+    zarr = imported("zarr", "cluster")
+    try:
+        array = zarr.open_array(path, mode="r")
+        affine = array.attrs.get("affine")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no Zarr array, or is damaged: {error}.") from error
+    if array.dtype.kind not in "iufc":
+        raise ValueError(f"{path} must hold numbers; it has the type {array.dtype}.")
+    shape, n_channels = spatial_and_channels(array.shape, path)
+    dtype = np.result_type(array.dtype, np.float32) if array.dtype.kind in "iu" else array.dtype
+    if affine is not None:
+        affine = np.array(affine, dtype=np.float64)
+        if affine.shape != (4, 4):
+            raise ValueError(f"{path}: the attribute affine must have shape (4, 4); got {affine.shape}.")
+
+    def read(block: Block) -> NDArray:
+        part = np.asarray(array[block[: array.ndim]])
+        size = tuple(len(range(*axis.indices(n))) for axis, n in zip(block, shape, strict=True))
+        return part.reshape(*size, n_channels).astype(dtype, copy=False)
+
+    return Volume(path, shape, n_channels, dtype, affine, None, read)
