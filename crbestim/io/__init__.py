@@ -5,6 +5,7 @@ from ._estimate_volume import VolumeEstimates, estimate_volume
 from ._map_volume import map_volume
 from ._open import open_coefficients, open_volume, read_map, read_mask
 from ._parameter_map import ParameterMap
+from ._prior_file import load_prior
 from ._quality import QualityFlag
 from ._save_estimates import save_estimates
 from ._save_volume import save_volume
@@ -17,6 +18,7 @@ __all__ = [
     "VolumeEstimates",
     "estimate_volume",
     "load_basis",
+    "load_prior",
     "map_volume",
     "open_coefficients",
     "open_volume",

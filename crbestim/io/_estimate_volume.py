@@ -20,6 +20,10 @@ from ._parameter_map import ParameterMap
 from ._volume import Volume
 
 _LEAST_SQUARES_BLOCK = 2**11
+FURTHER_MAPS = {  # of least squares
+    "m0": Parameter("M0", r"|M_0|", "a.u.", (0, np.inf)),
+    "noise_std": Parameter("noise", r"\sigma", "a.u.", (0, np.inf)),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +114,7 @@ def estimate_volume(
         ParameterMap(parameter, found["estimate"][..., i], None if std is None else std[..., i])
         for i, parameter in enumerate(estimates.parameters)
     ]
-    maps += [ParameterMap(parameter, found[key]) for key, parameter in _FURTHER.items() if key in found]
+    maps += [ParameterMap(parameter, found[key]) for key, parameter in FURTHER_MAPS.items() if key in found]
     return VolumeEstimates(tuple(maps), found["quality"])
 
 
@@ -118,9 +122,3 @@ def _noise_map(noise_std: float | FloatArray, volume: Volume) -> FloatArray:
     if isinstance(noise_std, np.ndarray) and noise_std.ndim:
         return noise_std
     return np.broadcast_to(check_positive(float(noise_std), "noise_std"), volume.shape)
-
-
-_FURTHER = {
-    "m0": Parameter("M0", r"|M_0|", "a.u.", (0, np.inf)),
-    "noise_std": Parameter("noise", r"\sigma", "a.u.", (0, np.inf)),
-}

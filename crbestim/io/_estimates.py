@@ -146,7 +146,7 @@ class LeastSquaresEstimates:
         found = self.estimator.estimate(rows, covariates=known)
         quality = np.zeros(len(rows), np.uint8)
         _mark(quality, found.at_bound.any(axis=1), QualityFlag.AT_BOUND)
-        _mark(quality, np.isin(found.status, [FitStatus.MAX_ITERATIONS]), QualityFlag.NOT_CONVERGED)
+        _mark(quality, found.status == FitStatus.MAX_ITERATIONS, QualityFlag.NOT_CONVERGED)
         return {
             "estimate": found.targets.astype(np.float32),
             "std": found.std.astype(np.float32),
@@ -165,5 +165,5 @@ def estimates_of(estimator: Any, check_model: bool) -> Any:
     raise TypeError(f"estimator must be a fitted Pipeline or NLLSEstimator; got {type(estimator).__name__}.")
 
 
-def _mark(quality: NDArray[np.uint8], voxels: NDArray[np.bool_], flag: QualityFlag) -> None:
+def _mark(quality: NDArray[np.uint8], voxels: Any, flag: QualityFlag) -> None:
     quality[voxels] |= np.uint8(flag)

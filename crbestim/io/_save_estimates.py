@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -78,9 +78,10 @@ def save_estimates(
     return list(writers)
 
 
-def names_of(parameters: Iterator[Parameter] | tuple[Parameter, ...], with_std: bool) -> list[str]:
-    """Return the names of all maps, without prefix and suffix."""
-    return [name for p in parameters for name in _names(p, with_std)] + [_QUALITY]
+def names_of(parameters: Iterable[Parameter], with_std: bool, further: Iterable[Parameter] = ()) -> list[str]:
+    """Return the names of all maps, without prefix and suffix; further ones have no standard deviation."""
+    names = [name for parameter in parameters for name in _names(parameter, with_std)]
+    return [*names, *(name for parameter in further for name in _names(parameter, False)), _QUALITY]
 
 
 def _names(parameter: Parameter, with_std: bool) -> list[str]:

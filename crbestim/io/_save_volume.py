@@ -59,7 +59,7 @@ def save_volume(
 def writers_of(path: Path, values: NDArray, like: Volume | None, description: str) -> Writers:
     """Return what writes the file of an array, or the two files of BART."""
     if like is None:
-        like = Volume(path, values.shape[:3], 1, values.dtype, None, None, lambda _: values)
+        like = Volume.from_array(values if values.ndim == 4 else values[..., None])
     if path.name.endswith((".nii", ".nii.gz")):
         compressed = path.name.endswith(".gz")
         return {path: lambda file: write_nifti(file, values, like, description, compressed)}

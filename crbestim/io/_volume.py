@@ -44,6 +44,33 @@ class Volume:
     header: Any
     _read: Callable[[Block], NDArray]
 
+    @classmethod
+    def from_array(cls, values: NDArray, like: Volume | None = None) -> Volume:
+        """Return a volume of an array in memory.
+
+        Parameters
+        ----------
+        values : ndarray of shape (nx, ny, nz, n_channels)
+            Numbers.
+        like : Volume, optional
+            Gives name, affine and header.
+
+        Returns
+        -------
+        Volume
+
+        Raises
+        ------
+        ValueError
+            If the array has another number of axes, or other voxels than `like`.
+        """
+        if values.ndim != 4 or (like is not None and values.shape[:3] != like.shape):
+            wanted = "(nx, ny, nz, n_channels)" if like is None else (*like.shape, "n_channels")
+            raise ValueError(f"values must have shape {wanted}; got {values.shape}.")
+        path, affine, header = (Path("array"), None, None) if like is None else (like.path, like.affine, like.header)
+        nx, ny, nz, n_channels = values.shape
+        return cls(path, (nx, ny, nz), n_channels, values.dtype, affine, header, lambda block: values[block])
+
     def read(self, block: Block = _WHOLE) -> NDArray:
         """Read a part.
 

@@ -1,0 +1,88 @@
+"""what a network, a volume or a sequence is; write a network's basis and sequence
+
+crbestim info mt-hybrid-state
+crbestim info mt-hybrid-state --save-basis basis.cfl --save-sequence pulses.csv
+crbestim info coefficients.nii.gz
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from ..io import Volume, open_volume, save_basis
+from ..io._names import SUFFIXES
+from ..pretrained import load_pretrained
+from ..signal import PulseSequence
+from ._maps import versions
+from ._signal_options import read_sequence
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument(
+        "what", nargs="?", help="network (name or .safetensors), volume or pulse train (default: the versions)"
+    )
+    group = parser.add_argument_group("of a network")
+    group.add_argument("--save-basis", type=Path, metavar="FILE", help="write its basis: BART (.cfl) or .npy")
+    group.add_argument("--save-sequence", type=Path, metavar="FILE", help="write its pulse train (CSV)")
+    group.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run it."""
+    path = None if options.what is None else Path(options.what)
+    of_network = path is not None and not path.name.endswith((*SUFFIXES, ".csv", ".seq"))
+    if not of_network and (options.save_basis is not None or options.save_sequence is not None):
+        raise ValueError("--save-basis and --save-sequence need a network.")
+    if path is None:
+        print("\n".join(f"{name} {number}" for name, number in versions().items()))
+    elif path.name.endswith(SUFFIXES):
+        print(_of_volume(open_volume(path)))
+    elif path.suffix in (".csv", ".seq"):
+        print(_of_sequence(read_sequence(path)))
+    else:
+        _show_network(options)
+
+
+def _show_network(options: argparse.Namespace) -> None:
+    pipeline = load_pretrained(options.what)
+    if options.save_basis is not None:
+        save_basis(options.save_basis, pipeline[0].basis_, overwrite=options.overwrite)
+    if options.save_sequence is not None:
+        if pipeline.sequence_ is None:
+            raise ValueError(f"{options.what} was saved without a pulse sequence.")
+        if options.save_sequence.exists() and not options.overwrite:
+            raise FileExistsError(f"{options.save_sequence} exists; --overwrite replaces it.")
+        pipeline.sequence_.to_csv(options.save_sequence)
+    if options.save_basis is not None or options.save_sequence is not None:
+        return
+    print(pipeline.card_.strip() or "(no model card)")
+    print(f"\ntargets: {', '.join(pipeline.target_names_ or ['unnamed'])}")
+    print(f"basis: {pipeline[0].basis_.shape[0]} time points, {pipeline[0].basis_.shape[1]} coefficients")
+    print(f"noise of the training: {pipeline.noise_}")
+    if pipeline.sequence_ is not None:
+        print(_of_sequence(pipeline.sequence_))
+    if pipeline.prior_table_ is not None:
+        print(f"prior (SI units):\n{pipeline.prior_table_.to_string(float_format='{:.4g}'.format)}")
+    print("saved with " + ", ".join(f"{name} {number}" for name, number in pipeline.versions_.items()))
+
+
+def _of_sequence(sequence: PulseSequence) -> str:
+    degrees = np.degrees(sequence.flip_angle)
+    cycle = sequence.n_pulses * sequence.repetition_time
+    return (
+        f"pulse train: {sequence.n_pulses} pulses, TR {1e3 * sequence.repetition_time:g} ms, cycle {cycle:.4g} s, "
+        f"inversion {1e3 * sequence.inversion_duration:g} ms, flip angles {degrees.min():.3g} to {degrees.max():.3g} "
+        f"degrees, mean of the squared RF amplitude {sequence.rf_power:.3g} rad^2/s^2"
+    )
+
+
+def _of_volume(volume: Volume) -> str:
+    lines = [repr(volume)]
+    if volume.affine is not None:
+        sizes = np.sqrt((volume.affine[:3, :3] ** 2).sum(axis=0))
+        lines.append("voxels of " + " x ".join(f"{size:.3g}" for size in sizes) + " mm")
+    return "\n".join(lines)

@@ -1,0 +1,122 @@
+"""What the commands share that make parameter maps: options of volumes, maps as files, and the report."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..io import Volume, estimate_volume, open_coefficients, read_map, read_mask, save_estimates
+from ..io._names import prefix_of
+from ..io._save_volume import FORMATS
+from ._types import count, named_path
+from ._working_directory import working_directory
+
+_BYTES_PER_VOXEL = 4
+
+
+def add_volume_options(parser: argparse.ArgumentParser) -> None:
+    """Add what is read and written."""
+    parser.add_argument(
+        "coefficients", type=Path,
+        help="coefficient images from a reconstruction: NIfTI (.nii, .nii.gz; k complex images, or 2k real ones, all "
+        "real parts first), BART (.cfl) or Zarr (.zarr)",
+    )  # fmt: skip
+    group = parser.add_argument_group("input")
+    group.add_argument("--imaginary", type=Path, metavar="FILE", help="imaginary parts, if they have their own file")
+    group.add_argument(
+        "--conjugate", action="store_true", help="the reconstruction used the conjugate of the basis: conjugate"
+    )
+    group.add_argument(
+        "--mask", type=Path, metavar="FILE", help="estimate where it is not zero (default: where data are)"
+    )
+    group.add_argument(
+        "--covariate", type=named_path, action="append", default=[], metavar="NAME=MAP",
+        help="map of a known parameter in SI units, such as B1=b1.nii.gz; may be repeated",
+    )  # fmt: skip
+    group = parser.add_argument_group("output")
+    group.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the maps")
+    group.add_argument("--prefix", help="what their names begin with (default: the entities of the input's name)")
+    group.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of the maps (default: %(default)s)")
+    group.add_argument("--no-report", action="store_true", help="write no report.html")
+    group.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    group = parser.add_argument_group("computation")
+    group.add_argument("--block-voxels", type=count, metavar="N", help="voxels in memory at a time")
+    group.add_argument("--jobs", type=int, metavar="N", help="processes; -1: all cores (default: one, with threads)")
+    group.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work, such as tcp://host:8786"
+    )
+    group.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="directory of finished parts (default: one in --out)"
+    )
+
+
+def open_inputs(
+    options: argparse.Namespace, n_coefficients: int, real_valued: bool
+) -> tuple[Volume, NDArray[np.bool_] | None, dict[str, NDArray]]:
+    """Return coefficients, mask and maps of known parameters."""
+    volume = open_coefficients(
+        options.coefficients, n_coefficients, imaginary=options.imaginary, conjugate=options.conjugate,
+        real_valued=real_valued,
+    )  # fmt: skip
+    mask = None if options.mask is None else read_mask(options.mask, volume)
+    return volume, mask, {name: read_map(path, volume) for name, path in options.covariate}
+
+
+def make_maps(
+    options: argparse.Namespace,
+    estimator: Any,
+    volume: Volume,
+    names: list[str],
+    details: Mapping[str, Any],
+    **settings: Any,
+) -> None:
+    """Estimate, write all maps and the report, and tell where they are."""
+    prefix = prefix_of(options.coefficients) if options.prefix is None else options.prefix
+    report = options.out / f"{prefix}report.html"
+    files = [options.out / f"{prefix}{name}{options.format}" for name in names]
+    files += [] if options.no_report else [report]
+    present = [str(path) for path in files if path.exists()]
+    if present and not options.overwrite:
+        raise FileExistsError(f"{present[0]} exists; --overwrite replaces it.")
+    start = perf_counter()
+    with working_directory(options.out, options.command, options.checkpoint) as parts:
+        _check_space(options.out, volume, 2 * len(names))
+        estimates = estimate_volume(
+            estimator, volume, most_voxels=options.block_voxels, checkpoint=parts, n_jobs=options.jobs,
+            scheduler=options.scheduler, verbose=0 if options.quiet else 1, **settings,
+        )  # fmt: skip
+        origin = {"Command": command_line(), "Input": str(options.coefficients), **details}
+        written = save_estimates(
+            options.out, estimates, volume, prefix=prefix, file_format=options.format, details=origin,
+            overwrite=options.overwrite,
+        )  # fmt: skip
+    n_voxels = int(np.isfinite(estimates.maps[0].values).sum())
+    seconds = perf_counter() - start
+    print(f"{n_voxels} voxels in {seconds:.1f} s; {len(written)} files in {options.out}")
+
+
+def command_line() -> str:
+    """Return the command that runs."""
+    return shlex.join(["crbestim", *sys.argv[1:]])
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what decides on the results."""
+    return {name: version(name) for name in ("crbestim", "numpy", "scipy", "scikit-learn", "torch", "nibabel")}
+
+
+def _check_space(out: Path, volume: Volume, n_maps: int) -> None:
+    needed = n_maps * _BYTES_PER_VOXEL * int(np.prod(volume.shape))
+    free = shutil.disk_usage(out).free
+    if free < needed:
+        raise OSError(f"{out} has room for {free / 1e6:.1f} MB; the maps may take {needed / 1e6:.1f} MB.")

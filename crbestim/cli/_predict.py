@@ -1,0 +1,88 @@
+"""parameter maps of coefficient images, by a trained network
+
+Maps of the targets, with standard deviations if the noise level is known, and a map of quality. For example:
+
+  crbestim predict coefficients.nii.gz --model mt-hybrid-state --mask mask.nii.gz --noise-std 0.02 --out maps
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..io import Volume, load_basis, read_map, read_mask
+from ..io._estimates import NetworkEstimates
+from ..io._save_estimates import names_of
+from ..noise import estimate_noise_std
+from ..pretrained import PretrainedPipeline, load_pretrained
+from ._maps import add_volume_options, make_maps, open_inputs
+from ._signal_options import read_sequence
+from ._types import number_or_path
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    add_volume_options(parser)
+    group = parser.add_argument_group("network")
+    group.add_argument(
+        "--model", required=True, metavar="NAME|FILE", help="network that ships with crbestim, or of crbestim train"
+    )
+    group.add_argument("--sequence", type=Path, metavar="FILE", help="of the measurement: refuse a network of another")
+    group.add_argument("--basis", type=Path, metavar="FILE", help="of the coefficients: refuse a network of another")
+    group = parser.add_argument_group("noise")
+    level = group.add_mutually_exclusive_group()
+    level.add_argument(
+        "--noise-std", type=number_or_path, metavar="NUMBER|MAP",
+        help="standard deviation of the noise in each real channel of the coefficients, for error bars",
+    )  # fmt: skip
+    level.add_argument(
+        "--background", type=Path, metavar="MASK", help="voxels that hold noise alone, from which it is estimated"
+    )
+    group.add_argument(
+        "--check-model", action="store_true",
+        help="flag signals that are none of the model's; takes as long as a fit",
+    )  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run it."""
+    pipeline = load_pretrained(
+        options.model,
+        sequence=None if options.sequence is None else read_sequence(options.sequence),
+        basis=None if options.basis is None else load_basis(options.basis),
+    )
+    volume, mask, covariates = open_inputs(options, pipeline[0].n_components_, _takes_real_data(pipeline))
+    noise_std = _noise_std(options, volume)
+    details = {
+        "Model": options.model,
+        "NoiseStd": noise_std if isinstance(noise_std, float) else str(options.noise_std),
+    }
+    names = names_of(NetworkEstimates(pipeline).parameters, noise_std is not None)
+    make_maps(
+        options, pipeline, volume, names, details,
+        mask=mask, covariates=covariates, noise_std=noise_std, check_model=options.check_model,
+    )  # fmt: skip
+
+
+def _takes_real_data(pipeline: PretrainedPipeline) -> bool:
+    model = pipeline.model_
+    return model is not None and bool(model.real_valued)
+
+
+def _noise_std(options: argparse.Namespace, volume: Volume) -> float | NDArray | None:
+    if isinstance(options.noise_std, Path):
+        return read_map(options.noise_std, volume)
+    if options.background is None:
+        return options.noise_std
+    background = read_mask(options.background, volume)
+    chosen = np.flatnonzero(background.any(axis=(0, 1)))
+    values = [
+        volume.read((slice(None), slice(None), slice(z, z + 1)))[background[:, :, z : z + 1]] for z in chosen.tolist()
+    ]
+    try:
+        return estimate_noise_std(np.concatenate(values))
+    except ValueError as error:
+        raise ValueError(f"--background {options.background}: {error}") from error

@@ -1,0 +1,124 @@
+r"""signals of tissues: random ones, or those of parameter maps
+
+Random tissues of a prior, with their bounds, for training and tests (.npz: X, y, crb, theta), or coefficient images of
+maps, with noise if wanted. For example:
+
+  crbestim simulate --samples 10000 --basis basis.cfl --out fingerprints.npz
+  crbestim simulate --map m0s=m0s.nii.gz --map T1=T1.nii.gz --map T2f=T2f.nii.gz --value Rx=40 --value T2s=1e-5 \
+    --value B0=0 --value B1=1 --basis basis.cfl --snr 50 --out coefficients.nii.gz
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._files import write_together
+from ..datasets import make_fingerprints
+from ..io import Volume, load_basis, map_volume, open_volume, read_map, save_volume
+from ..noise import NoiseModel
+from ..signal import SignalModel
+from ._signal_options import add_signal_options, prior_of, signal_model_of
+from ._types import count, named_number, named_path, positive
+from ._working_directory import working_directory
+
+_BLOCK = 2**11
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".npz, or .nii.gz, .nii, .cfl of maps")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    group = add_signal_options(parser)
+    group.add_argument("--basis", type=Path, metavar="FILE", help="keep coefficients in this basis: .cfl or .npy")
+    group = parser.add_argument_group("random tissues")
+    group.add_argument("--samples", type=count, metavar="N", help="how many")
+    group.add_argument("--targets", nargs="+", metavar="NAME", help="of the bounds (default: the model's own)")
+    group = parser.add_argument_group("maps")
+    group.add_argument(
+        "--map", type=named_path, action="append", default=[], metavar="NAME=FILE",
+        help="map of a parameter in SI units; may be repeated. Voxels that are NaN or 0 in the first are left out",
+    )  # fmt: skip
+    group.add_argument(
+        "--value", type=named_number, action="append", default=[], metavar="NAME=NUMBER",
+        help="the same value of a parameter everywhere; may be repeated",
+    )  # fmt: skip
+    group.add_argument("--snr", type=positive, metavar="SNR", help="add noise: |M0| = 1 over its standard deviation")
+    group.add_argument("--jobs", type=int, metavar="N", help="processes; -1: all cores (default: one, with threads)")
+    group.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work")
+    parser.add_argument("--seed", type=int, default=0, help="of tissues and noise (default: %(default)s)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run it."""
+    if (options.samples is None) == (not options.map):
+        raise ValueError("give either --samples, for random tissues, or --map.")
+    if options.out.exists() and not options.overwrite:
+        raise FileExistsError(f"{options.out} exists; --overwrite replaces it.")
+    model = signal_model_of(options)
+    basis = None if options.basis is None else load_basis(options.basis)
+    if options.map:
+        _simulate_maps(options, model, basis)
+    else:
+        _simulate_samples(options, model, basis)
+
+
+def _simulate_samples(options: argparse.Namespace, model: SignalModel, basis: NDArray | None) -> None:
+    if options.out.suffix != ".npz":
+        raise ValueError(f"--out of random tissues must end in .npz; got {options.out}.")
+    data = make_fingerprints(
+        model, prior_of(options), options.samples, options.targets, basis=basis, compressed=basis is not None,
+        random_state=options.seed, progress=not options.quiet,
+    )  # fmt: skip
+    arrays = {"X": data.X, "y": data.y, "crb": data.crb, "theta": data.theta.to_numpy()}
+    arrays |= {"target_names": np.array(data.target_names), "parameter_names": np.array(model.parameter_names)}
+    write_together({options.out: lambda file: np.savez(file, **arrays)}, overwrite=options.overwrite)
+    print(f"{options.out}: {len(data.X)} fingerprints of {data.X.shape[1]} values")
+
+
+@dataclass(frozen=True)
+class _Simulation:
+    """Signals, or their coefficients, of rows of parameters."""
+
+    model: SignalModel
+    basis: NDArray | None
+
+    def __call__(self, theta: NDArray) -> dict[str, NDArray]:
+        signal = self.model.signal(theta, basis=self.basis)
+        return {
+            "signal": signal.astype(
+                np.result_type(signal.dtype, np.float32) if signal.dtype.kind == "f" else np.complex64
+            )
+        }
+
+
+def _simulate_maps(options: argparse.Namespace, model: SignalModel, basis: NDArray | None) -> None:
+    paths, values = dict(options.map), dict(options.value)
+    names = model.parameter_names
+    if sorted([*paths, *values]) != sorted(names):
+        raise ValueError(f"--map and --value must give each of {list(names)} once; got {[*paths, *values]}.")
+    like = open_volume(next(iter(paths.values())))
+    maps = {name: read_map(path, like) for name, path in paths.items()}
+    first = next(iter(maps.values()))
+    mask = np.isfinite(first) & (first != 0)
+    columns = [maps[name] if name in maps else np.full(like.shape, values[name]) for name in names]
+    theta = Volume.from_array(np.stack(columns, axis=-1), like)
+    folder = options.out.absolute().parent
+    with working_directory(folder, "simulate", None) as parts:
+        found = map_volume(
+            _Simulation(model, basis), theta, mask=mask, most_voxels=_BLOCK, checkpoint=parts,
+            settings=repr((options.signal_model, str(options.sequence), str(options.basis))), n_jobs=options.jobs,
+            scheduler=options.scheduler, verbose=0 if options.quiet else 1, description="simulation",
+        )["signal"]  # fmt: skip
+        found[~mask] = 0
+        if options.snr is not None:
+            rows = NoiseModel.at_snr(options.snr).add_to(
+                found.reshape(-1, found.shape[-1]), np.random.default_rng(options.seed), np.ones(mask.size)
+            )
+            found = rows.reshape(found.shape)
+        save_volume(options.out, found, like=like, description="coefficients", overwrite=options.overwrite)
+    print(f"{options.out}: {int(mask.sum())} voxels, {found.shape[-1]} values each")

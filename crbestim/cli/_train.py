@@ -1,0 +1,104 @@
+"""a network for a pulse sequence of your own
+
+Simulates fingerprints of random tissues, compresses them, trains and writes one file. For example:
+
+  crbestim train --sequence pulses.csv --prior prior.toml --out mine.safetensors
+
+The training is written down after every epoch, beside --out, and goes on from there after an interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..datasets import Prior, make_fingerprints
+from ..datasets._fingerprints import checked_prior
+from ..estimators import CRBSVDCompressor, CRBWeightedRegressor, Pipeline, SVDCompressor
+from ..io import load_basis
+from ..nn import LOSSES
+from ..noise import NoiseModel
+from ..pretrained import save_pretrained
+from ..signal import SignalModel
+from ._maps import command_line
+from ._signal_options import add_signal_options, prior_of, signal_model_of
+from ._types import count, positive
+
+_BASIS_TISSUES = 2**13
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the network (.safetensors)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    add_signal_options(parser)
+    group = parser.add_argument_group("compression")
+    basis = group.add_mutually_exclusive_group()
+    basis.add_argument("--basis", type=Path, metavar="FILE", help="of the reconstruction: BART (.cfl) or .npy")
+    basis.add_argument("--components", type=count, default=13, metavar="K", help="coefficients (default: %(default)s)")
+    group.add_argument(
+        "--compression", choices=("svd", "crb-svd"), default="svd",
+        help="singular vectors, or a basis that keeps the bound (default: %(default)s)",
+    )  # fmt: skip
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--targets", nargs="+", metavar="NAME", help="parameters to estimate (default: the model's own)"
+    )
+    group.add_argument("--loss", choices=list(LOSSES), default="bias-reduced", help="(default: %(default)s)")
+    group.add_argument(
+        "--samples", type=count, default=102_400, metavar="N", help="fingerprints (default: %(default)s)"
+    )
+    group.add_argument("--epochs", type=count, metavar="N", help="passes through them (default: 100)")
+    group.add_argument(
+        "--snr", type=positive, nargs=2, default=(10.0, 100.0), metavar=("LOW", "HIGH"),
+        help="range of |M0| over the noise (default: 10 100)",
+    )  # fmt: skip
+    group.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run it."""
+    if options.out.exists() and not options.overwrite:
+        raise FileExistsError(f"{options.out} exists; --overwrite replaces it.")
+    if not options.out.absolute().parent.is_dir():
+        raise FileNotFoundError(f"The directory of {options.out} does not exist.")
+    low, high = options.snr
+    if low > high:
+        raise ValueError(f"--snr must be a range LOW HIGH; got {low:g} {high:g}.")
+    model = signal_model_of(options)
+    prior = checked_prior(prior_of(options), model)
+    seeds = np.random.SeedSequence(options.seed).generate_state(3).tolist()
+    compressor = _compressor(options, model, prior, seeds[0])
+    data = make_fingerprints(
+        model, prior, options.samples, options.targets, basis=compressor.basis_, compressed=True,
+        random_state=seeds[1], progress=not options.quiet,
+    )  # fmt: skip
+    checkpoint = options.out.with_name(options.out.name + ".checkpoint")
+    regressor = CRBWeightedRegressor(
+        options.loss, noise=NoiseModel(noise_std=1 / high, m0_range=(low / high, 1.0)), max_epochs=options.epochs,
+        checkpoint=checkpoint, verbose=0 if options.quiet else 1, random_state=options.seed,
+    )  # fmt: skip
+    y = pd.DataFrame(data.y, columns=list(data.target_names))
+    regressor.fit(compressor.stack_coefficients(data.X), y, crb=data.crb)
+    pipeline = Pipeline([("compressor", compressor), ("regressor", regressor)])
+    card = f"# {options.out.stem}\n\nTrained by `{command_line()}`.\n"
+    save_pretrained(pipeline, options.out, model=model, prior=prior, card=card, overwrite=options.overwrite)
+    checkpoint.unlink(missing_ok=True)
+    last = regressor.history_.iloc[-1]
+    print(
+        f"{options.out}: {len(regressor.history_)} epochs, validation loss {last['valid_loss']:.4g} ({last['loss']})"
+    )
+
+
+def _compressor(options: argparse.Namespace, model: SignalModel, prior: Prior, seed: int) -> SVDCompressor:
+    signals = model.signal(prior.sample(_BASIS_TISSUES, random_state=seed))
+    if options.basis is not None:
+        return SVDCompressor(basis=load_basis(options.basis)).fit(signals)
+    if options.compression == "svd":
+        return SVDCompressor(options.components).fit(signals)
+    return CRBSVDCompressor(
+        model, options.components, targets=options.targets, prior=prior, random_state=seed
+    ).fit(signals)  # fmt: skip

@@ -1,0 +1,51 @@
+"""Kinds of options."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+
+def positive(text: str) -> float:
+    """A positive number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (value > 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"must be a positive number; got {text!r}")
+    return value
+
+
+def count(text: str) -> int:
+    """A positive whole number."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a positive whole number; got {text!r}")
+    return int(text)
+
+
+def number_or_path(text: str) -> float | Path:
+    """A positive number, or else a file."""
+    try:
+        float(text)
+    except ValueError:
+        return Path(text)
+    return positive(text)
+
+
+def named_path(text: str) -> tuple[str, Path]:
+    """A file with a name: NAME=FILE."""
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise argparse.ArgumentTypeError(f"must be NAME=FILE; got {text!r}")
+    return name, Path(path)
+
+
+def named_number(text: str) -> tuple[str, float]:
+    """A number with a name: NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    try:
+        return name, float(value if name and equals else "none")
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE; got {text!r}") from None
