@@ -1,0 +1,193 @@
+"""The other commands: from a pulse train to a network and its maps, with the files in between."""
+
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from crbestim import MTHybridStateModel, PulseSequence, load_pretrained, paper_prior
+from crbestim.io import QualityFlag, load_basis
+
+MONO = """
+import numpy as np
+from crbestim import MonoExponentialModel
+
+model = MonoExponentialModel(np.linspace(0.005, 0.3, 12))
+"""
+
+
+def short_sequence():
+    whole = PulseSequence.default()
+    return PulseSequence(whole.flip_angle[::16], whole.pulse_duration[::16], 3.5e-3, 0.5e-3)
+
+
+def load(path):
+    return np.asarray(nib.load(path).dataobj)
+
+
+@pytest.fixture
+def pulses(run, tmp_path):
+    short_sequence().to_csv(tmp_path / "pulses.csv")
+    return "pulses.csv"
+
+
+@pytest.fixture
+def mono(run, tmp_path):
+    (tmp_path / "mono.py").write_text(MONO)
+    (tmp_path / "prior.toml").write_text("T2 = [0.02, 0.2]\n")
+    return ["--signal-model", "mono.py:model", "--prior", "prior.toml"]
+
+
+def test_from_a_pulse_train_to_maps(run, pulses, tmp_path):
+    train = ["train", "--sequence", pulses, "--samples", 300, "--epochs", 2, "--components", 6, "--quiet"]
+    code, out, err = run(*train, "--out", "net.safetensors")
+    assert code == 0, err
+    network = load_pretrained("net.safetensors", sequence=short_sequence())
+    assert network[0].basis_.shape == (72, 6)
+    assert "crbestim train" in network.card_ or "crbestim" in network.card_
+    assert not list(tmp_path.glob("*.checkpoint"))
+    code, _, err = run(*train, "--out", "net.safetensors")
+    assert code == 1
+    assert "--overwrite" in err
+
+    code, _, err = run("info", "net.safetensors", "--save-basis", "basis.cfl", "--save-sequence", "again.csv")
+    assert code == 0, err
+    np.testing.assert_allclose(load_basis("basis.cfl"), network[0].basis_, atol=1e-6)
+    assert PulseSequence.from_csv("again.csv") == short_sequence()
+
+    tissue = paper_prior().sample(24, random_state=3)
+    maps = []
+    for name in tissue:
+        nib.save(nib.Nifti1Image(tissue[name].to_numpy(np.float32).reshape(4, 3, 2), np.eye(4)), f"{name}.nii.gz")
+        maps += ["--map", f"{name}={name}.nii.gz"]
+    simulate = ["simulate", *maps, "--sequence", pulses, "--basis", "basis.cfl", "--quiet"]
+    code, _, err = run(*simulate, "--out", "clean.nii.gz")
+    assert code == 0, err
+    rows = tissue.to_numpy().astype(np.float32).astype(float)
+    expected = MTHybridStateModel(short_sequence()).signal(rows) @ network[0].basis_
+    np.testing.assert_allclose(load("clean.nii.gz").reshape(24, 6), expected, atol=1e-5)
+    assert run(*simulate, "--snr", 100, "--out", "noisy.nii.gz")[0] == 0
+    error = load("noisy.nii.gz").reshape(24, 6)
+    phase = np.exp(1j * np.angle((error * expected.conj()).sum(axis=1)))
+    assert 0.005 < np.std((error - phase[:, None] * expected).real) < 0.015
+
+    code, _, err = run(
+        "predict", "noisy.nii.gz", "--model", "net.safetensors", "--noise-std", 0.01, "--out", "maps", "--quiet"
+    )
+    assert code == 0, err
+    assert np.isfinite(load("maps/noisy_T1map.nii.gz")).all()
+    code, out, err = run(
+        "evaluate", "--model", "net.safetensors", "--samples", 50, "--realizations", 4, "--snr", 20, 50, "--out",
+        "table.csv", "--quiet",
+    )  # fmt: skip
+    assert code == 0, err
+    table = pd.read_csv("table.csv")
+    assert set(table["snr"]) == {20, 50}
+    assert "T2f" in out
+
+
+def test_fit_finds_the_decay(run, mono, tmp_path):
+    times = np.linspace(0.005, 0.3, 12)
+    truth = np.linspace(0.03, 0.15, 24).reshape(4, 3, 2)
+    rng = np.random.default_rng(0)
+    signal = np.exp(-times / truth[..., None]) + 0.001 * rng.standard_normal((4, 3, 2, 12))
+    nib.save(nib.Nifti1Image(signal.astype(np.float32), np.eye(4)), "echoes.nii.gz")
+    code, _, err = run("fit", "echoes.nii.gz", *mono, "--out", "fits", "--quiet")
+    assert code == 0, err
+    found, std = load("fits/echoes_T2map.nii.gz"), load("fits/echoes_desc-std_T2map.nii.gz")
+    assert (np.abs(found - truth) < 5 * std).all()
+    np.testing.assert_allclose(load("fits/echoes_M0map.nii.gz"), 1, atol=0.01)
+    assert not load("fits/echoes_quality.nii.gz").any()
+    assert {"echoes_noisemap.nii.gz", "echoes_T2map.json"} <= {path.name for path in (tmp_path / "fits").iterdir()}
+
+
+def test_fit_with_a_network_as_start(run, head, tmp_path):
+    mask = np.zeros((6, 5, 4), dtype=np.uint8)
+    mask[2, 2, :2] = 1
+    nib.save(nib.Nifti1Image(mask, np.diag([2.0, 2.0, 3.0, 1.0])), "two.nii.gz")
+    code, _, err = run(
+        "fit", head / "coefficients.nii.gz", "--model", "mt-hybrid-state", "--init", "--starts", 2, "--mask",
+        "two.nii.gz", "--out", "fits", "--quiet",
+    )  # fmt: skip
+    assert code == 0, err
+    assert np.isfinite(load("fits/T1map.nii.gz")).sum() == 2
+    assert set(np.unique(load("fits/quality.nii.gz"))) <= {0, int(QualityFlag.AT_BOUND)}
+
+
+def test_simulated_samples(run, mono):
+    code, _, err = run("simulate", *mono, "--samples", 20, "--out", "data.npz", "--quiet", "--seed", 3)
+    assert code == 0, err
+    with np.load("data.npz") as data:
+        assert data["X"].shape == (20, 12)
+        assert data["crb"].shape == data["y"].shape == (20, 1)
+        np.testing.assert_allclose(data["X"], np.exp(-np.linspace(0.005, 0.3, 12) / data["theta"]), rtol=1e-6)
+    assert run("simulate", *mono, "--samples", 20, "--out", "data.npz")[0] == 1
+
+
+def test_design(run, pulses):
+    code, out, err = run(
+        "design", "--sequence", pulses, "--targets", "T1", "--known", "m0s", "Rx", "T2s", "B0", "B1", "--tissues", 4,
+        "--starts", 1, "--hops", 0, "--iterations", 3, "--refinement", 3, "--out", "designed.csv", "--quiet",
+    )  # fmt: skip
+    assert code == 0, err
+    assert PulseSequence.from_csv("designed.csv").n_pulses == 72
+    assert "T1" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["simulate", "--out", "a.npz"], "either --samples"),
+        (["simulate", "--samples", "3", "--out", "a.nii"], "must end in .npz"),
+        (["simulate", "--map", "T1=T1.nii", "--out", "a.nii"], "must give each of"),
+        (["simulate", "--samples", "3", "--signal-model", "none.py:model", "--out", "a.npz"], "no file none.py"),
+        (["simulate", "--samples", "3", "--signal-model", "epg", "--out", "a.npz"], "must be one of"),
+        (["simulate", "--samples", "3", "--prior", "bad.toml", "--out", "a.npz"], "T1 cannot be used"),
+        (["train", "--out", "none/net.safetensors"], "directory of none/net.safetensors"),
+        (["train", "--snr", "50", "10", "--out", "net.safetensors"], "--snr must be a range"),
+        (["fit", "a.nii", "--init", "--out", "maps"], "--init needs --model"),
+        (["info", "--save-basis", "basis.cfl"], "need a network"),
+        (["evaluate", "--model", "none.safetensors"], "no file none.safetensors"),
+    ],
+)
+def test_errors(run, tmp_path, arguments, complaint):
+    (tmp_path / "bad.toml").write_text("T1 = [3, 1]\n")
+    code, _, err = run(*arguments)
+    assert code == 1
+    assert complaint in err
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.toml"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["reconstruct"], ["predict"], ["simulate", "--samples", "-1"], ["train", "--snr", "0", "1"]]
+)
+def test_wrong_usage(run, arguments):
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "usage" in err
+
+
+@pytest.mark.parametrize("what", [[], ["mt-hybrid-state"]])
+def test_info(run, what):
+    code, out, _ = run("info", *what)
+    assert code == 0
+    assert "crbestim" in out
+    if what:
+        assert "1141 pulses" in out
+        assert "T2f" in out
+
+
+def test_as_a_process(head):
+    result = subprocess.run(
+        [sys.executable, "-m", "crbestim.cli", "info", head / "mask.nii.gz"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "6 x 5 x 4 voxels" in result.stdout
+    assert "2 x 2 x 3 mm" in result.stdout
