@@ -1,0 +1,81 @@
+"""Cost of maps against the size of the volume and the number of Dask workers, beside this process alone.
+
+Every row is one volume of noisy coefficients in memory, estimated by the network that ships with the package or by
+least squares, by a number of worker processes of one thread each, in turns with a single process of one thread. Cost
+is the time of the blocks, the passage of data to the workers and back included; the start of the workers is not.
+"""
+
+import argparse
+import os
+from time import perf_counter
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch and numba count the cores
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+
+import numpy as np
+import pandas as pd
+from distributed import LocalCluster
+
+from crbestim import NLLSEstimator, NoiseModel, load_pretrained
+from crbestim.io import Volume, estimate_volume
+
+
+def volume_of(network, n):
+    """n voxels of noisy coefficients in slices of 64 x 64, or of a part of one."""
+    theta = network.prior_.sample(min(n, 4096), random_state=0)
+    clean = network.model_.signal(theta, basis=network[0].basis_).astype(np.complex64)
+    rows = NoiseModel.at_snr(50).add_to(clean[np.arange(n) % len(clean)], np.random.default_rng(0), np.ones(n))
+    return Volume.from_array(rows.reshape(-1, min(n, 64), max(1, n // 4096), rows.shape[1]))
+
+
+def seconds(estimator, volume, scheduler, options):
+    """Time and estimates."""
+    start = perf_counter()
+    found = estimate_volume(estimator, volume, scheduler=scheduler, verbose=0, **options)
+    return perf_counter() - start, found.maps[0].values
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network-voxels", type=int, nargs="+", default=[65_536, 262_144, 1_048_576])
+    parser.add_argument("--fit-voxels", type=int, nargs="+", default=[512, 2_048])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--n-rounds", type=int, default=3, help="(default: %(default)s)")
+    parser.add_argument("--output", help="CSV file for the table")
+    options = parser.parse_args()
+    network = load_pretrained("mt-hybrid-state")
+    fit = NLLSEstimator(
+        network.model_, basis=network[0].basis_, prior=network.prior_, n_starts=2, verbose=0, random_state=0
+    ).fit()
+    jobs = [("network", network, n, {"noise_std": 0.02, "most_voxels": 32_768}) for n in options.network_voxels]
+    jobs += [("least squares", fit, n, {"most_voxels": 128}) for n in options.fit_voxels]
+    rows = []
+    for n_workers in options.workers:
+        with LocalCluster(
+            n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=40
+        ) as cluster:
+            for name, estimator, n, settings in jobs:
+                volume = volume_of(network, n)
+                times = []
+                for _ in range(options.n_rounds):
+                    alone, expected = seconds(estimator, volume, None, settings)
+                    shared, values = seconds(estimator, volume, cluster.scheduler_address, settings)
+                    np.testing.assert_array_equal(values, expected)
+                    times.append((alone, shared))
+                times = np.array(times)
+                ratio = times[:, 0] / times[:, 1]
+                rows.append(
+                    {
+                        "estimator": name, "voxels": n, "workers": n_workers, "voxels/s": n / np.median(times[:, 1]),
+                        "speed / one process": np.median(ratio), "least": ratio.min(), "most": ratio.max(),
+                    }
+                )  # fmt: skip
+                print(pd.DataFrame(rows[-1:]).to_string(index=False, header=len(rows) == 1), flush=True)
+    table = pd.DataFrame(rows)
+    print(table.to_string(index=False, float_format="{:.3g}".format))
+    if options.output:
+        table.to_csv(options.output, index=False)
+
+
+if __name__ == "__main__":
+    main()
