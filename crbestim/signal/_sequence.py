@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,8 @@ from .._files import write_whole
 from .._validation import FloatArray, check_finite, check_positive
 
 _LONGEST_REPETITION_TIME = 1.0  # s
+_NUMBER = r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
+_NOTE = re.compile(rf"^# repetition_time = {_NUMBER} s, inversion_duration = {_NUMBER} s;", re.MULTILINE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +87,11 @@ class PulseSequence:
 
     @classmethod
     def from_csv(
-        cls, path: str | PathLike[str], *, repetition_time: float, inversion_duration: float
+        cls,
+        path: str | PathLike[str],
+        *,
+        repetition_time: float | None = None,
+        inversion_duration: float | None = None,
     ) -> PulseSequence:
         """Read a pulse train from a CSV file.
 
@@ -93,8 +100,8 @@ class PulseSequence:
         path : path-like
             A file with a header that names the columns ``flip_angle`` (rad) and ``pulse_duration`` (s), one
             row a pulse as played. Lines that start with ``#`` are comments.
-        repetition_time, inversion_duration : float
-            In s; as for the constructor.
+        repetition_time, inversion_duration : float, optional
+            In s; as for the constructor. By default those that `to_csv` noted in the file.
 
         Returns
         -------
@@ -103,7 +110,8 @@ class PulseSequence:
         Raises
         ------
         ValueError
-            If a column is missing or the values are no valid sequence.
+            If a column is missing, the values are no valid sequence, or a time is neither given nor noted in the file,
+            or both and different.
         """
         try:
             table = pd.read_csv(path, comment="#", skipinitialspace=True)
@@ -115,12 +123,8 @@ class PulseSequence:
                 f"path: {path} must have the columns flip_angle (rad) and pulse_duration (s); "
                 f"{sorted(missing)} missing, found {list(table.columns)}."
             )
-        return cls(
-            table["flip_angle"].to_numpy(),
-            table["pulse_duration"].to_numpy(),
-            repetition_time,
-            inversion_duration,
-        )
+        given = {"repetition_time": repetition_time, "inversion_duration": inversion_duration}
+        return cls(table["flip_angle"].to_numpy(), table["pulse_duration"].to_numpy(), **_times(path, given))
 
     @classmethod
     def default(cls) -> PulseSequence:
@@ -138,7 +142,7 @@ class PulseSequence:
     def to_csv(self, path: str | PathLike[str], comments: str | Sequence[str] = ()) -> None:
         """Write the pulses to a CSV file that `from_csv` reads.
 
-        The two times are no columns; they are noted in a comment.
+        The two times are no columns; they are noted in a comment, from which `from_csv` takes them.
 
         Parameters
         ----------
@@ -224,7 +228,23 @@ def _vector(values: FloatArray, name: str) -> FloatArray:
     return array
 
 
+def _times(path: str | PathLike[str], given: dict[str, float | None]) -> dict[str, float]:
+    """Return the two times, from the arguments or the last note of `to_csv`."""
+    # Any encoding will do: only the note is looked for, and a table that pandas can read may be compressed.
+    notes = _NOTE.findall(Path(path).read_text(encoding="utf-8", errors="replace")) or [(None, None)]
+    times = {}
+    for (name, value), note in zip(given.items(), notes[-1], strict=True):
+        noted = None if note is None else float(note)
+        if value is None:
+            if noted is None:
+                raise ValueError(f"{name} is not noted in {path} and must be given.")
+            value = noted
+        elif noted is not None and not np.isclose(check_positive(value, name), noted, rtol=1e-9, atol=0):
+            raise ValueError(f"{name} = {value!r} s was given, but {path} notes {noted!r} s; one of them is wrong.")
+        times[name] = value
+    return times
+
+
 @cache
 def _builtin() -> PulseSequence:
-    path = Path(__file__).with_name("builtin_sequence.csv")
-    return PulseSequence.from_csv(path, repetition_time=3.5e-3, inversion_duration=0.5e-3)
+    return PulseSequence.from_csv(Path(__file__).with_name("builtin_sequence.csv"))
