@@ -14,6 +14,7 @@ import pandas as pd
 
 from .._files import write_whole
 from .._validation import FloatArray, check_finite, check_positive
+from ._pulseq import read_cycle
 
 _LONGEST_REPETITION_TIME = 1.0  # s
 _NUMBER = r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
@@ -125,6 +126,57 @@ class PulseSequence:
             )
         given = {"repetition_time": repetition_time, "inversion_duration": inversion_duration}
         return cls(table["flip_angle"].to_numpy(), table["pulse_duration"].to_numpy(), **_times(path, given))
+
+    @classmethod
+    def from_pulseq(cls, path: str | PathLike[str]) -> PulseSequence:
+        r"""Read the pulse train of a Pulseq file; needs pypulseq (``pip install crbestim[pulseq]``).
+
+        The file holds one cycle or several equal ones. A cycle is an inversion (a pulse of pi that a crusher follows)
+        and T >= 2 excitation pulses. All pulses are rectangular, on resonance and without gradients; the excitation
+        pulses are TR apart from centre to centre, with phases that alternate by pi and gradients of zero net moment
+        between them. Readouts are not looked at: the models' echoes lie half-way between the pulses.
+
+        Parameters
+        ----------
+        path : path-like
+            A file of version 1.4 or later. It is played for ever: what comes after its last pulse and before its
+            first lies between two cycles.
+
+        Returns
+        -------
+        PulseSequence
+            Flip angles are :math:`2\pi` times the integral of the RF amplitude in Hz, to the file's six digits.
+
+        Raises
+        ------
+        ImportError
+            If pypulseq is missing.
+        OSError
+            If the file cannot be opened.
+        ValueError
+            If the file is damaged, or plays something else; the message names the block or pulse, its time, what was
+            found and what was expected.
+
+        Notes
+        -----
+        The inversion may stand TR/2 to TR after the pulse before it and before the pulse after it, so that it has at
+        most an interval TR of its own, crushers included. To the models it stands TR/2 from either (plus half of its
+        duration in `MTBlochModel` and `BlochMcConnellModel`); the rest of that interval is neglected.
+
+        The models assume that the inversion refocuses the transversal magnetisation. Therefore crushers and times must
+        be the same on its two sides, its phase must be that of the excitation pulses or differ by pi, and these must
+        alternate on from one cycle of the file to the next. A part :math:`\sin\vartheta_1 \sin\vartheta_T` of the
+        magnetisation takes this way; where it is below 1e-3, a crusher after the inversion is enough.
+
+        References
+        ----------
+        K. J. Layton et al., Pulseq: A rapid and hardware-independent pulse sequence prototyping framework, Magn.
+        Reson. Med. 77, 2017.
+        """
+        try:
+            return cls(*read_cycle(path))
+        except ValueError as error:
+            raise ValueError(f"path: {path}: {error}") from error
 
     @classmethod
     def default(cls) -> PulseSequence:
