@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,8 +14,11 @@ import pandas as pd
 
 from .._files import write_whole
 from .._validation import FloatArray, check_finite, check_positive
+from ._pulseq import read_cycle
 
 _LONGEST_REPETITION_TIME = 1.0  # s
+_NUMBER = r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
+_NOTE = re.compile(rf"^# repetition_time = {_NUMBER} s, inversion_duration = {_NUMBER} s;", re.MULTILINE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +88,11 @@ class PulseSequence:
 
     @classmethod
     def from_csv(
-        cls, path: str | PathLike[str], *, repetition_time: float, inversion_duration: float
+        cls,
+        path: str | PathLike[str],
+        *,
+        repetition_time: float | None = None,
+        inversion_duration: float | None = None,
     ) -> PulseSequence:
         """Read a pulse train from a CSV file.
 
@@ -93,8 +101,8 @@ class PulseSequence:
         path : path-like
             A file with a header that names the columns ``flip_angle`` (rad) and ``pulse_duration`` (s), one
             row a pulse as played. Lines that start with ``#`` are comments.
-        repetition_time, inversion_duration : float
-            In s; as for the constructor.
+        repetition_time, inversion_duration : float, optional
+            In s; as for the constructor. By default those that `to_csv` noted in the file.
 
         Returns
         -------
@@ -103,7 +111,8 @@ class PulseSequence:
         Raises
         ------
         ValueError
-            If a column is missing or the values are no valid sequence.
+            If a column is missing, the values are no valid sequence, or a time is neither given nor noted in the file,
+            or both and different.
         """
         try:
             table = pd.read_csv(path, comment="#", skipinitialspace=True)
@@ -115,12 +124,59 @@ class PulseSequence:
                 f"path: {path} must have the columns flip_angle (rad) and pulse_duration (s); "
                 f"{sorted(missing)} missing, found {list(table.columns)}."
             )
-        return cls(
-            table["flip_angle"].to_numpy(),
-            table["pulse_duration"].to_numpy(),
-            repetition_time,
-            inversion_duration,
-        )
+        given = {"repetition_time": repetition_time, "inversion_duration": inversion_duration}
+        return cls(table["flip_angle"].to_numpy(), table["pulse_duration"].to_numpy(), **_times(path, given))
+
+    @classmethod
+    def from_pulseq(cls, path: str | PathLike[str]) -> PulseSequence:
+        r"""Read the pulse train of a Pulseq file; needs pypulseq (``pip install crbestim[pulseq]``).
+
+        The file holds one cycle or several equal ones. A cycle is an inversion (a pulse of pi that a crusher follows)
+        and T >= 2 excitation pulses. All pulses are rectangular, on resonance and without gradients; the excitation
+        pulses are TR apart from centre to centre, with phases that alternate by pi and gradients of zero net moment
+        between them. Readouts are not looked at: the models' echoes lie half-way between the pulses.
+
+        Parameters
+        ----------
+        path : path-like
+            A file of version 1.4 or later. It is played for ever: what comes after its last pulse and before its
+            first lies between two cycles.
+
+        Returns
+        -------
+        PulseSequence
+            Flip angles are :math:`2\pi` times the integral of the RF amplitude in Hz, to the file's six digits.
+
+        Raises
+        ------
+        ImportError
+            If pypulseq is missing.
+        OSError
+            If the file cannot be opened.
+        ValueError
+            If the file is damaged, or plays something else; the message names the block or pulse, its time, what was
+            found and what was expected.
+
+        Notes
+        -----
+        The inversion may stand TR/2 to TR after the pulse before it and before the pulse after it, so that it has at
+        most an interval TR of its own, crushers included. To the models it stands TR/2 from either (plus half of its
+        duration in `MTBlochModel` and `BlochMcConnellModel`); the rest of that interval is neglected.
+
+        The models assume that the inversion refocuses the transversal magnetisation. Therefore crushers and times must
+        be the same on its two sides, its phase must be that of the excitation pulses or differ by pi, and these must
+        alternate on from one cycle of the file to the next. A part :math:`\sin\vartheta_1 \sin\vartheta_T` of the
+        magnetisation takes this way; where it is below 1e-3, a crusher after the inversion is enough.
+
+        References
+        ----------
+        K. J. Layton et al., Pulseq: A rapid and hardware-independent pulse sequence prototyping framework, Magn.
+        Reson. Med. 77, 2017.
+        """
+        try:
+            return cls(*read_cycle(path))
+        except ValueError as error:
+            raise ValueError(f"path: {path}: {error}") from error
 
     @classmethod
     def default(cls) -> PulseSequence:
@@ -138,7 +194,7 @@ class PulseSequence:
     def to_csv(self, path: str | PathLike[str], comments: str | Sequence[str] = ()) -> None:
         """Write the pulses to a CSV file that `from_csv` reads.
 
-        The two times are no columns; they are noted in a comment.
+        The two times are no columns; they are noted in a comment, from which `from_csv` takes them.
 
         Parameters
         ----------
@@ -224,7 +280,23 @@ def _vector(values: FloatArray, name: str) -> FloatArray:
     return array
 
 
+def _times(path: str | PathLike[str], given: dict[str, float | None]) -> dict[str, float]:
+    """Return the two times, from the arguments or the last note of `to_csv`."""
+    # Any encoding will do: only the note is looked for, and a table that pandas can read may be compressed.
+    notes = _NOTE.findall(Path(path).read_text(encoding="utf-8", errors="replace")) or [(None, None)]
+    times = {}
+    for (name, value), note in zip(given.items(), notes[-1], strict=True):
+        noted = None if note is None else float(note)
+        if value is None:
+            if noted is None:
+                raise ValueError(f"{name} is not noted in {path} and must be given.")
+            value = noted
+        elif noted is not None and not np.isclose(check_positive(value, name), noted, rtol=1e-9, atol=0):
+            raise ValueError(f"{name} = {value!r} s was given, but {path} notes {noted!r} s; one of them is wrong.")
+        times[name] = value
+    return times
+
+
 @cache
 def _builtin() -> PulseSequence:
-    path = Path(__file__).with_name("builtin_sequence.csv")
-    return PulseSequence.from_csv(path, repetition_time=3.5e-3, inversion_duration=0.5e-3)
+    return PulseSequence.from_csv(Path(__file__).with_name("builtin_sequence.csv"))

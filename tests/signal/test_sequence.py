@@ -158,6 +158,34 @@ def test_csv_round_trip(tmp_path, as_type):
     assert [file.name for file in tmp_path.iterdir()] == ["pattern.csv"]
 
 
+def test_csv_keeps_the_times(tmp_path):
+    path = tmp_path / "pattern.csv"
+    sequence = make(repetition_time=4e-3 / 3, inversion_duration=5e-5)
+    earlier = "repetition_time = 0.0035 s, inversion_duration = 0.0005 s; of the train that this one was made from"
+    sequence.to_csv(path, [earlier])
+    assert PulseSequence.from_csv(path) == sequence
+    assert PulseSequence.from_csv(path, repetition_time=4e-3 / 3) == sequence
+    assert PulseSequence.from_csv(path, repetition_time=4e-3 / 3, inversion_duration=5e-5) == sequence
+
+
+@pytest.mark.parametrize("name", ["repetition_time", "inversion_duration"])
+def test_csv_with_another_time_than_given_is_refused(tmp_path, name):
+    path = tmp_path / "pattern.csv"
+    make().to_csv(path)
+    with pytest.raises(ValueError, match=rf"{name} = 0.003 s was given, but .*pattern.csv notes {VALID[name]} s"):
+        PulseSequence.from_csv(path, **{name: 3e-3})
+
+
+@pytest.mark.parametrize("name", ["repetition_time", "inversion_duration"])
+@pytest.mark.parametrize("note", ["", "# repetition_time = ? s, inversion_duration = ? s; unknown\n"])
+def test_csv_without_a_time_is_refused(tmp_path, name, note):
+    path = tmp_path / "pattern.csv"
+    path.write_text(f"{note}flip_angle,pulse_duration\n0.1,1e-4\n")
+    times = {"repetition_time": 3.5e-3, "inversion_duration": 5e-4, name: None}
+    with pytest.raises(ValueError, match=rf"{name} is not noted in .*pattern.csv and must be given"):
+        PulseSequence.from_csv(path, **times)
+
+
 @pytest.mark.parametrize("as_type", [str, lambda path: path])
 def test_csv_of_others_is_read(tmp_path, as_type):
     rng = np.random.default_rng(0)
