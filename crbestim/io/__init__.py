@@ -1,4 +1,4 @@
-"""Volumes as files: coefficient images in, parameter maps out."""
+"""Volumes as files: coefficient images in, parameter maps and a report out."""
 
 from ._basis import load_basis, save_basis
 from ._estimate_volume import VolumeEstimates, estimate_volume
@@ -7,6 +7,7 @@ from ._open import open_coefficients, open_volume, read_map, read_mask
 from ._parameter_map import ParameterMap
 from ._prior_file import load_prior
 from ._quality import QualityFlag
+from ._report import write_report
 from ._save_estimates import save_estimates
 from ._save_volume import save_volume
 from ._volume import Volume
@@ -27,4 +28,5 @@ __all__ = [
     "save_basis",
     "save_estimates",
     "save_volume",
+    "write_report",
 ]
