@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 
 from ..io import Volume, open_volume, save_basis
@@ -83,6 +84,6 @@ def _of_sequence(sequence: PulseSequence) -> str:
 def _of_volume(volume: Volume) -> str:
     lines = [repr(volume)]
     if volume.affine is not None:
-        sizes = np.sqrt((volume.affine[:3, :3] ** 2).sum(axis=0))
+        sizes = nib.affines.voxel_sizes(volume.affine)
         lines.append("voxels of " + " x ".join(f"{size:.3g}" for size in sizes) + " mm")
     return "\n".join(lines)

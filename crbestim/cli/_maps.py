@@ -12,11 +12,23 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from ..io import Volume, estimate_volume, open_coefficients, read_map, read_mask, save_estimates
+from ..io import (
+    QualityFlag,
+    Volume,
+    VolumeEstimates,
+    estimate_volume,
+    open_coefficients,
+    read_map,
+    read_mask,
+    save_estimates,
+    write_report,
+)
 from ..io._names import prefix_of
+from ..io._optional import imported
 from ..io._save_volume import FORMATS
 from ._types import count, named_path
 from ._working_directory import working_directory
@@ -88,6 +100,8 @@ def make_maps(
     present = [str(path) for path in files if path.exists()]
     if present and not options.overwrite:
         raise FileExistsError(f"{present[0]} exists; --overwrite replaces it.")
+    if not options.no_report:
+        imported("matplotlib", "plot")
     start = perf_counter()
     with working_directory(options.out, options.command, options.checkpoint) as parts:
         _check_space(options.out, volume, 2 * len(names))
@@ -103,6 +117,22 @@ def make_maps(
     n_voxels = int(np.isfinite(estimates.maps[0].values).sum())
     seconds = perf_counter() - start
     print(f"{n_voxels} voxels in {seconds:.1f} s; {len(written)} files in {options.out}")
+    if not options.no_report:
+        _write_report(report, estimates, volume, options, origin)
+        print(f"report: {report}")
+
+
+def _write_report(
+    path: Path, estimates: VolumeEstimates, volume: Volume, options: argparse.Namespace, origin: Mapping[str, Any]
+) -> None:
+    affine = volume.affine
+    write_report(
+        path, estimates.maps, quality=estimates.quality, quality_labels={int(flag): flag.text for flag in QualityFlag},
+        voxel_size=None if affine is None else nib.affines.voxel_sizes(affine).tolist(),
+        axis_codes=None if affine is None else nib.aff2axcodes(affine), title=options.coefficients.name,
+        details={name: str(text) for name, text in origin.items()} | {"Versions": versions()},
+        overwrite=options.overwrite,
+    )  # fmt: skip
 
 
 def command_line() -> str:

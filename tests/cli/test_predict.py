@@ -36,6 +36,9 @@ def test_maps_are_those_of_the_network(run, head, network, tmp_path):
     about = json.loads((tmp_path / "maps/T1map.json").read_text())
     assert about["Units"] == "s"
     assert about["NoiseStd"] == pytest.approx(noise_std)
+    page = (tmp_path / "maps/report.html").read_text()
+    assert "crbestim predict" in page
+    assert "48 with estimates" in page
     assert not list((tmp_path / "maps").glob(".*"))
 
 
@@ -51,6 +54,11 @@ def test_without_noise_there_are_no_error_bars(run, head, tmp_path):
     names = {path.name for path in (tmp_path / "maps").iterdir()}
     assert "T1map.nii.gz" in names
     assert not any("std" in name for name in names)
+
+
+def test_no_report(run, head, tmp_path):
+    assert run(*predict(head, "--out", "maps", "--no-report"))[0] == 0
+    assert not list((tmp_path / "maps").glob("*.html"))
 
 
 def test_noise_map(run, head, tmp_path):

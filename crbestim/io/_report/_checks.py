@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._parameter_map import ParameterMap
+from .._parameter_map import ParameterMap
 
 _CODES = ({"L", "R"}, {"P", "A"}, {"I", "S"})
 

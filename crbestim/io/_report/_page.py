@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._files import write_whole
-from . import _report_checks as checks
-from ._parameter_map import ParameterMap
-from ._report_numbers import Summary
-from ._report_sections import details_section, parameter_section, quality_section, statistics_section
-from ._report_slices import View
+from ..._files import write_whole
+from .._parameter_map import ParameterMap
+from . import _checks as checks
+from ._numbers import Summary
+from ._sections import details_section, parameter_section, quality_section, statistics_section
+from ._slices import View
 
 
 def write_report(
@@ -92,7 +92,7 @@ def write_report(
 
     mask = np.logical_or.reduce([np.isfinite(entry.values) for entry in maps])
     view = View.of(mask, sides, codes) if mask.any() else None
-    page = Template(files(__package__).joinpath("report.html").read_text(encoding="utf-8")).substitute(
+    page = Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8")).substitute(
         title=heading,
         volume=_volume_html(mask, sides),
         sections="\n".join([*_sections(maps, view, mask, flags, labels), details_section(tables)]),

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from ._parameter_map import ParameterMap
+from .._parameter_map import ParameterMap
 
 DASH = "–"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import escape
 
-from ..signal import Parameter
+from ...signal import Parameter
 
 _SYMBOL = re.compile(r"([A-Za-z]+)(?:_(\w|\{\w+\}))?(?:\^(\w|\{\w+\}))?")
 

@@ -3,7 +3,7 @@ import pytest
 from report_pages import T1, written
 
 from crbestim.io import ParameterMap
-from crbestim.io._report_slices import Slice, View
+from crbestim.io._report._slices import Slice, View
 
 
 @pytest.mark.parametrize(

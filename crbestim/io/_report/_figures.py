@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._report_numbers import Window
-from ._report_slices import View
+from ._numbers import Window
+from ._slices import View
 
 OUTSIDE_COLOR = "#e4e4e4"
 _WIDTH = 5.2  # inches, as everything below

@@ -9,13 +9,13 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from ..signal import Parameter
-from ._parameter_map import ParameterMap
-from ._report_figures import categories_figure, histogram_figure, maps_figure
-from ._report_names import name_and_unit_html, name_html
-from ._report_numbers import Summary, Window, number_html, window_html
-from ._report_quality import count_flags, flag_categories
-from ._report_slices import View
+from ...signal import Parameter
+from .._parameter_map import ParameterMap
+from ._figures import categories_figure, histogram_figure, maps_figure
+from ._names import name_and_unit_html, name_html
+from ._numbers import Summary, Window, number_html, window_html
+from ._quality import count_flags, flag_categories
+from ._slices import View
 
 _VALUE_MAP, _STD_MAP = "viridis", "magma"
 _VALUE_COLOR, _STD_COLOR = "#31688e", "#b5477c"
