@@ -39,8 +39,8 @@ from crbestim import (
 
 parser = argparse.ArgumentParser(description="Train and judge estimators for one pulse sequence.")
 parser.add_argument("--sequence", type=Path, help="CSV file; by default the built-in sequence")
-parser.add_argument("--repetition-time", type=float, default=3.5e-3, help="s (default: %(default)s)")
-parser.add_argument("--inversion-duration", type=float, default=0.5e-3, help="s (default: %(default)s)")
+parser.add_argument("--repetition-time", type=float, help="s (default: as the file tells)")
+parser.add_argument("--inversion-duration", type=float, help="s (default: as the file tells)")
 parser.add_argument("--output", type=Path, help="directory for the table (CSV) and the figures (PNG)")
 parser.add_argument("--fast", action="store_true", default="CRBESTIM_FAST" in os.environ, help="a trial run")
 options = parser.parse_args()

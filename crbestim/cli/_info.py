@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 
 from ..io import Volume, open_volume, save_basis
 from ..io._names import SUFFIXES
@@ -84,6 +84,6 @@ def _of_sequence(sequence: PulseSequence) -> str:
 def _of_volume(volume: Volume) -> str:
     lines = [repr(volume)]
     if volume.affine is not None:
-        sizes = nib.affines.voxel_sizes(volume.affine)
+        sizes = voxel_sizes(volume.affine)
         lines.append("voxels of " + " x ".join(f"{size:.3g}" for size in sizes) + " mm")
     return "\n".join(lines)

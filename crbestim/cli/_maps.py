@@ -14,6 +14,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
 from ..io import (
@@ -128,7 +129,7 @@ def _write_report(
     affine = volume.affine
     write_report(
         path, estimates.maps, quality=estimates.quality, quality_labels={int(flag): flag.text for flag in QualityFlag},
-        voxel_size=None if affine is None else nib.affines.voxel_sizes(affine).tolist(),
+        voxel_size=None if affine is None else voxel_sizes(affine).tolist(),
         axis_codes=None if affine is None else nib.aff2axcodes(affine), title=options.coefficients.name,
         details={name: str(text) for name, text in origin.items()} | {"Versions": versions()},
         overwrite=options.overwrite,
