@@ -43,7 +43,7 @@ def run_on_cluster(
         # A task of its own, so that every worker gets it once, and gets it again if the one that had it is gone.
         with dask.config.set(_QUIET):
             function = client.submit(_same, apply, pure=False)
-        running = distributed.as_completed(with_results=False)
+        running = distributed.as_completed(loop=client.loop, with_results=False)  # it has no default client
         index_of: dict[Any, int] = {}
 
         def start_next() -> None:

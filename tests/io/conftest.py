@@ -1,10 +1,15 @@
 """Small volumes and files of them."""
 
+from functools import partial
+
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 
+from crbestim import CRBWeightedRegressor, NoiseModel, Pipeline, SVDCompressor
 from crbestim.io import Volume
+from crbestim.nn import ResidualNetwork
 
 SHAPE = (5, 4, 6)
 AFFINE = np.array([[-2.0, 0.1, 0, 30], [0, 1.5, 0.2, -20], [0.1, 0, 3.0, 10], [0, 0, 0, 1]])
@@ -60,3 +65,17 @@ def files_of():
         return {path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
     return contents
+
+
+@pytest.fixture(scope="session")
+def tiny_network():
+    """A network for three coefficients of a decay, that was trained for one epoch."""
+    rng = np.random.default_rng(0)
+    rate, frequency = rng.uniform(3, 30, 200), rng.uniform(-20, 20, 200)
+    signals = np.exp((1j * frequency - rate)[:, None] * np.linspace(0.01, 0.3, 24))
+    y = pd.DataFrame({"R": rate, "W": frequency})
+    network = CRBWeightedRegressor(
+        network=partial(ResidualNetwork, width=8, n_blocks=1), noise=NoiseModel(1e-3), max_epochs=1, verbose=0,
+        random_state=0,
+    )  # fmt: skip
+    return Pipeline([SVDCompressor(3), network]).fit(signals, y, crb=np.abs(y.to_numpy()) + 1)

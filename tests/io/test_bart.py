@@ -28,7 +28,7 @@ def test_numbers_are_in_columns_and_coefficients_in_dimension_6(tmp_path, draw_i
     values = draw_images()
     save_volume(tmp_path / "image.cfl", values)
     dims = (tmp_path / "image.hdr").read_text().splitlines()[1].split()
-    assert dims == "5 4 6 1 1 1 3 1 1 1 1 1 1 1 1 1".split()
+    assert dims == ["5", "4", "6", "1", "1", "1", "3", "1", "1", "1", "1", "1", "1", "1", "1", "1"]
     np.testing.assert_array_equal(np.fromfile(tmp_path / "image.cfl", np.complex64), values.ravel(order="F"))
 
 

@@ -61,6 +61,13 @@ def test_absent_file_or_directory_is_told(tmp_path, draw_basis, name):
             save_basis(tmp_path / name, draw_basis(9, 3))
 
 
+def shape_or_message(path):
+    try:
+        return load_basis(path).shape
+    except ValueError as error:
+        return str(error)
+
+
 @pytest.mark.parametrize("place", range(0, 144, 5))
 def test_damaged_array_is_told_or_no_basis(tmp_path, draw_basis, place):
     path = tmp_path / "basis.npy"
@@ -69,10 +76,8 @@ def test_damaged_array_is_told_or_no_basis(tmp_path, draw_basis, place):
     for bits in (0xFF, 0x55, 0x01):
         data[place] ^= bits
         path.write_bytes(data)
-        try:
-            assert load_basis(path).shape == (9, 3)  # spaces of the header do not matter, nor the last bits
-        except ValueError as error:
-            assert "basis.npy" in str(error)
+        found = shape_or_message(path)
+        assert found == (9, 3) or "basis.npy" in found  # spaces of the header do not matter, nor the last bits
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"no array", b"\x93NUMPY\x01\x00"])
