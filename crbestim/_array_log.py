@@ -64,8 +64,12 @@ class ArrayLog:
         return read_arrays(path, names) if path.exists() else None
 
     def write(self, part: int, **arrays: NDArray) -> None:
-        """Keep the arrays of a part."""
-        write_whole(self.file(part), lambda file: np.savez(file, allow_pickle=False, **arrays))
+        """Keep the arrays of a part; raise ValueError if one does not hold numbers."""
+        objects = [name for name, array in arrays.items() if array.dtype.hasobject]
+        if objects:  # they would be pickled, and `read` refuses that
+            raise ValueError(f"checkpoint: {', '.join(objects)} must be arrays of numbers.")
+        parts: dict[str, Any] = dict(arrays)
+        write_whole(self.file(part), lambda file: np.savez(file, **parts))
 
     def file(self, part: int) -> Path:
         """Return the path of a part."""

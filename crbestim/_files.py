@@ -48,14 +48,17 @@ def write_together(writers: Mapping[Path, Callable[[BinaryIO], Any]], *, overwri
     OSError
         If one cannot be written; then there is none of them, or the old ones.
     """
+    for path in writers:
+        if not path.absolute().parent.is_dir():
+            raise FileNotFoundError(f"The directory of {path} does not exist.")
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a directory.")
     present = [str(path) for path in writers if path.exists()]
     if present and not overwrite:
         raise FileExistsError(f"{', '.join(present)} exists; it is only replaced with overwrite.")
     partial = {path: path.with_name(path.name + ".partial") for path in writers}
     try:
         for path, write in writers.items():
-            if not path.absolute().parent.is_dir():
-                raise FileNotFoundError(f"The directory of {path} does not exist.")
             with open(partial[path], "wb") as file:
                 write(file)
                 file.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import BinaryIO
 
@@ -61,9 +62,9 @@ def read_cfl(path: Path) -> NDArray[np.complex64]:
         dims = [int(size) for size in lines[lines.index("# Dimensions") + 1].split()]
     except (ValueError, IndexError) as error:
         raise ValueError(f"{header} is no header of BART, or is damaged: it has no dimensions.") from error
-    if not dims or min(dims) < 1:
+    if not 1 <= len(dims) <= _N_DIMS or min(dims) < 1:
         raise ValueError(f"{header} is damaged: its dimensions are {dims}.")
-    needed, size = 8 * int(np.prod(dims)), numbers.stat().st_size
+    needed, size = 8 * math.prod(dims), numbers.stat().st_size
     if size != needed:
         raise ValueError(f"{numbers} must have {needed} bytes for the dimensions {dims}; it has {size}.")
     return np.memmap(numbers, dtype=np.complex64, mode="r", shape=tuple(dims), order="F")

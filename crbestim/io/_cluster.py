@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from ._optional import imported
 
 _TASKS_PER_THREAD = 2  # in flight, so that no worker waits and the scheduler's memory stays small
+_SECONDS = 10  # in which a scheduler must answer
+# The data of a block are sent with its task on purpose; dask advises against that from 10 MB on.
+_QUIET = {"distributed.admin.large-graph-warning-threshold": "1 TB"}
 
 
 def run_on_cluster(
@@ -25,11 +28,12 @@ def run_on_cluster(
     ImportError
         If dask.distributed is not installed.
     OSError
-        If there is no scheduler at the address, or it has no worker.
+        If there is no scheduler at the address, it has no worker, it is lost, or a task ends every worker that gets
+        it.
     """
-    distributed = imported("distributed", "cluster")
+    distributed, dask = imported("distributed", "cluster"), imported("dask", "cluster")
     try:
-        client = distributed.Client(address, set_as_default=False)
+        client = distributed.Client(address, set_as_default=False, timeout=_SECONDS)
     except (OSError, ValueError) as error:
         raise OSError(f"scheduler: no Dask scheduler answers at {address}: {error}.") from error
     with client:
@@ -37,13 +41,15 @@ def run_on_cluster(
         if not n_threads:
             raise OSError(f"scheduler: the Dask scheduler at {address} has no workers.")
         # A task of its own, so that every worker gets it once, and gets it again if the one that had it is gone.
-        function = client.submit(_same, apply, pure=False)
-        running = distributed.as_completed(with_results=False)
+        with dask.config.set(_QUIET):
+            function = client.submit(_same, apply, pure=False)
+        running = distributed.as_completed(loop=client.loop, with_results=False)  # it has no default client
         index_of: dict[Any, int] = {}
 
         def start_next() -> None:
             for index, rows, extra in tasks:
-                future = client.submit(_applied, function, rows, extra, pure=False)
+                with dask.config.set(_QUIET):
+                    future = client.submit(_applied, function, rows, extra, pure=False)
                 index_of[future.key] = index
                 running.add(future)
                 return
@@ -51,7 +57,12 @@ def run_on_cluster(
         for _ in range(_TASKS_PER_THREAD * n_threads):
             start_next()
         for future in running:
-            result = future.result()
+            try:
+                result = future.result()
+            except distributed.CancelledError as error:
+                raise OSError(f"scheduler: the Dask scheduler at {address} is lost: {error}.") from error
+            except distributed.scheduler.KilledWorker as error:
+                raise OSError(f"scheduler: workers at {address} do not survive a block: {error}") from error
             future.release()
             start_next()
             yield index_of.pop(future.key), result

@@ -119,6 +119,5 @@ def estimate_volume(
 
 
 def _noise_map(noise_std: float | FloatArray, volume: Volume) -> FloatArray:
-    if isinstance(noise_std, np.ndarray) and noise_std.ndim:
-        return noise_std
-    return np.broadcast_to(check_positive(float(noise_std), "noise_std"), volume.shape)
+    values = np.asarray(noise_std)
+    return values if values.ndim else np.broadcast_to(check_positive(values.item(), "noise_std"), volume.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,8 @@ from numpy.typing import NDArray
 from .._files import digest_of
 from .._validation import FloatArray
 from ..diagnostics import goodness_of_fit
-from ..estimators import NLLSEstimator, Pipeline
+from ..estimators import CRBWeightedRegressor, NLLSEstimator, Pipeline, SVDCompressor
 from ..least_squares import FitStatus
-from ..pretrained import PretrainedPipeline
 from ..signal import Parameter
 from ._quality import QualityFlag
 
@@ -42,7 +42,7 @@ class NetworkEstimates:
     def parameters(self) -> tuple[Parameter, ...]:
         """The targets."""
         names = self.pipeline[-1].target_names_ or [f"target{i + 1}" for i in range(self._n_targets)]
-        model = self.pipeline.model_ if isinstance(self.pipeline, PretrainedPipeline) else None
+        model = getattr(self.pipeline, "model_", None)
         known = {} if model is None else {parameter.name: parameter for parameter in model.parameters}
         return tuple(
             known.get(name, Parameter(name, rf"\mathrm{{{name}}}", "unknown", (-np.inf, np.inf))) for name in names
@@ -59,7 +59,13 @@ class NetworkEstimates:
         """A hash of what decides on the estimates."""
         regressor = self.pipeline[-1]
         weights = [tensor.cpu().numpy() for tensor in regressor.module_.state_dict().values()]
-        arrays = [self.pipeline[0].basis_, regressor.target_mean_, regressor.target_scale_, *weights]
+        scales = [
+            regressor.target_mean_,
+            regressor.target_scale_,
+            regressor._covariates.mean,
+            regressor._covariates.scale,
+        ]
+        arrays = [self.pipeline[0].basis_, *scales, *weights]
         return digest_of({"check_model": self.check_model}, *arrays)
 
     def __call__(
@@ -73,9 +79,9 @@ class NetworkEstimates:
         estimate = estimate.reshape(len(rows), -1)
         result = {"estimate": estimate.astype(np.float32)}
         quality = np.zeros(len(rows), np.uint8)
-        table = self.pipeline.prior_table_ if isinstance(self.pipeline, PretrainedPipeline) else None
+        table = getattr(self.pipeline, "prior_table_", None)
         if table is not None:
-            table = table.loc[[parameter.name for parameter in self.parameters]]
+            table = table.reindex([parameter.name for parameter in self.parameters])
             low, high = (table[name].to_numpy() for name in _PRIOR_RANGE)
             _mark(quality, ((estimate < low) | (estimate > high)).any(axis=1), QualityFlag.OUTSIDE_PRIOR)
         if std is not None:
@@ -85,22 +91,23 @@ class NetworkEstimates:
                 poor = (std > _INFORMATIVE * table["std"].to_numpy()).any(axis=1)
                 _mark(quality, poor, QualityFlag.POORLY_DETERMINED)
         if self.check_model:
-            _mark(quality, self._not_of_model(rows, noise_std), QualityFlag.NOT_OF_MODEL)
+            _mark(quality, self._not_of_model(rows, noise_std, known), QualityFlag.NOT_OF_MODEL)
         return result | {"quality": quality}
 
     @property
     def _n_targets(self) -> int:
         return len(self.pipeline[-1].target_mean_)
 
-    def _not_of_model(self, rows: NDArray, noise_std: FloatArray | None) -> NDArray[np.bool_]:
+    def _not_of_model(
+        self, rows: NDArray, noise_std: FloatArray | None, known: pd.DataFrame | None
+    ) -> NDArray[np.bool_]:
         """Compare data in units of their noise with the model."""
         assert noise_std is not None
-        assert isinstance(self.pipeline, PretrainedPipeline)
-        model, prior, basis = self.pipeline.model_, self.pipeline.prior_, self.pipeline[0].basis_
-        assert model is not None
+        pipeline: Any = self.pipeline
         return goodness_of_fit(
-            model, rows / noise_std[:, None], 1.0, basis=basis, prior=prior, init=self.pipeline, verbose=0
-        ).flagged
+            pipeline.model_, rows / noise_std[:, None], 1.0, basis=pipeline[0].basis_, prior=pipeline.prior_,
+            init=pipeline, covariates=known, known=self.covariate_names, verbose=0,
+        ).flagged  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -130,15 +137,12 @@ class LeastSquaresEstimates:
     @property
     def settings(self) -> str:
         """A hash of what decides on the estimates."""
-        names = ("solver", "n_starts", "max_iterations", "noise_std", "targets", "known")
-        scaling, basis = self.estimator._problem.scaling, self.estimator.basis
-        arrays = [
-            self.estimator.candidates_,
-            scaling.low,
-            scaling.high,
-            np.zeros(0) if basis is None else np.asarray(basis),
-        ]
-        return digest_of({name: getattr(self.estimator, name) for name in names}, *arrays)
+        own = self.estimator._digest(np.zeros(0), None, np.zeros(0, np.int8))
+        # What follows from the model, rounded: the last bits are not the same on all machines.
+        norms = self.estimator._search.dictionary.norm[:16].astype(np.float32)
+        init = getattr(self.estimator.init, "estimator", self.estimator.init)  # a frozen one
+        start = NetworkEstimates(init).settings if _is_network(init) else repr(init)
+        return digest_of({"estimator": own, "model": repr(type(self.estimator.model)), "init": start}, norms)
 
     def __call__(self, rows: NDArray, **covariates: FloatArray) -> dict[str, NDArray]:
         """Return estimate, std, M0, noise_std and quality of n voxels."""
@@ -159,10 +163,23 @@ class LeastSquaresEstimates:
 def estimates_of(estimator: Any, check_model: bool) -> Any:
     """Return what applies an estimator to rows; raise TypeError for one of another kind."""
     if isinstance(estimator, NLLSEstimator):
-        return LeastSquaresEstimates(estimator)
-    if isinstance(estimator, Pipeline):
+        quiet = copy(estimator)
+        quiet.verbose = 0  # a bar for the volume, none for each block
+        return LeastSquaresEstimates(quiet)
+    if _is_network(estimator):
         return NetworkEstimates(estimator, check_model)
-    raise TypeError(f"estimator must be a fitted Pipeline or NLLSEstimator; got {type(estimator).__name__}.")
+    raise TypeError(
+        "estimator must be a fitted NLLSEstimator, or a Pipeline of an SVDCompressor and a CRBWeightedRegressor; got "
+        f"{type(estimator).__name__}."
+    )
+
+
+def _is_network(estimator: Any) -> bool:
+    return (
+        isinstance(estimator, Pipeline)
+        and isinstance(estimator[0], SVDCompressor)
+        and isinstance(estimator[-1], CRBWeightedRegressor)
+    )
 
 
 def _mark(quality: NDArray[np.uint8], voxels: Any, flag: QualityFlag) -> None:

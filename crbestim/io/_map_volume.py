@@ -84,14 +84,15 @@ def map_volume(
         If the volume cannot be read or the checkpoint not written.
     """
     check_count(most_voxels, "most_voxels")
-    maps = dict(voxel_maps or {})
+    maps = {name: np.asarray(values) for name, values in (voxel_maps or {}).items()}
     for name, values in [("mask", mask), *maps.items()]:
         if values is not None and np.shape(values) != volume.shape:
             raise ValueError(f"{name} must have the shape of the volume, {volume.shape}; got {np.shape(values)}.")
     inside, digest = _scanned(volume, mask, maps, most_voxels, settings)
     blocks = split(volume.shape, inside, most_voxels)
     if not blocks:
-        raise ValueError(f"{volume.path}: there is no voxel to compute: all values are zero.")
+        why = "all values are zero" if mask is None else "the mask is empty"
+        raise ValueError(f"{volume.path}: there is no voxel to compute: {why}.")
     log = None
     if checkpoint is not None:
         log = ArrayLog(checkpoint, _ORIGIN, {"digest": digest})
@@ -101,11 +102,20 @@ def map_volume(
     missing = []
     with tqdm(total=int(inside.sum()), desc=description, unit="voxel", disable=not verbose) as progress:
 
+        def fits(block: Block, part: Mapping[str, NDArray]) -> bool:
+            shapes = {name: values.shape[3:] for name, values in result.items()} or {
+                name: values.shape[1:] for name, values in part.items()
+            }
+            n_voxels = int(inside[block].sum())
+            found = {name: values.shape for name, values in part.items()}
+            return bool(found) and found == {name: (n_voxels, *shape) for name, shape in shapes.items()}
+
         def keep(block: Block, part: Mapping[str, NDArray]) -> None:
             chosen = inside[block]
             for name, values in part.items():
-                whole = result.setdefault(name, _blank(volume.shape, values))
-                whole[block][chosen] = values
+                if name not in result:
+                    result[name] = _blank(volume.shape, values)
+                result[name][block][chosen] = values
             progress.update(int(chosen.sum()))
 
         for index, block in enumerate(blocks):
@@ -113,7 +123,7 @@ def map_volume(
             if log is None or finished is None:
                 missing.append(index)
                 continue
-            if any(len(values) != inside[block].sum() for values in finished.values()):
+            if not fits(block, finished):
                 raise damaged(log.file(index))
             keep(block, finished)
 
@@ -125,6 +135,9 @@ def map_volume(
                 yield index, volume.read(block)[chosen], extra
 
         for index, part in _computed(apply, tasks(), n_jobs, scheduler):
+            if not fits(blocks[index], part):
+                shapes = {name: values.shape for name, values in part.items()}
+                raise ValueError(f"apply must return arrays of the same names, a row a voxel; got {shapes}.")
             if log is not None:
                 log.write(index, **part)
             keep(blocks[index], part)
@@ -141,7 +154,7 @@ def _computed(
     if scheduler is not None:
         return run_on_cluster(scheduler, apply, tasks)
     jobs = (delayed(_numbered)(apply, index, rows, extra) for index, rows, extra in tasks)
-    return Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="2*n_jobs")(jobs)
+    return Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="2*n_jobs", batch_size=1)(jobs)
 
 
 def _numbered(

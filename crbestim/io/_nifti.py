@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import math
 import shutil
 import tempfile
+import weakref
 import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,11 +16,22 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.fileholders import FileHolder
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from ._volume import Block, Volume, spatial_and_channels
 
 _TEXT_BYTES = 79  # of the header's field for a description
+_DAMAGE = (
+    ImageFileError,
+    HeaderDataError,
+    WrapStructError,
+    ValueError,
+    OverflowError,
+    EOFError,
+    gzip.BadGzipFile,
+    zlib.error,
+)
 _NIFTI2 = ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))  # what a file begins with: the size of its header
 
 
@@ -43,7 +56,7 @@ def open_nifti(path: Path) -> Volume:
     """
     try:
         image = _expanded(path) if path.name.endswith(".gz") else nib.load(path)
-    except (ImageFileError, HeaderDataError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{path} is no NIfTI file, or is damaged: {error}.") from error
     if not isinstance(image, nib.Nifti1Pair):
         raise ValueError(f"{path} is no NIfTI file, but {type(image).__name__}.")
@@ -80,8 +93,16 @@ def write_nifti(file: BinaryIO, values: NDArray, like: Volume, description: str,
     compressed : bool
         Whether to compress it (gzip).
     """
-    header = nib.Nifti1Header() if like.header is None else like.header.copy()
-    header.set_data_dtype(values.dtype)
+    if like.header is None:
+        header = nib.Nifti1Header()
+        header.set_xyzt_units("mm")
+    else:
+        header = like.header.copy()
+    try:
+        header.set_data_dtype(values.dtype)
+        header.set_data_shape(values.shape)
+    except HeaderDataError as error:
+        raise ValueError(f"a NIfTI file cannot hold {values.dtype} {values.shape}: {error}.") from error
     header.set_slope_inter(1, 0)
     header["cal_min"] = header["cal_max"] = 0
     header["descrip"] = description.encode("ascii", "replace")[:_TEXT_BYTES]
@@ -95,21 +116,27 @@ def write_nifti(file: BinaryIO, values: NDArray, like: Volume, description: str,
 
 
 def _expanded(path: Path) -> Any:
-    expanded = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the image
-    with gzip.open(path, "rb") as compressed:
-        shutil.copyfileobj(compressed, expanded, 2**22)
-    expanded.flush()
-    expanded.seek(0)
-    holder = {"header": FileHolder(fileobj=expanded), "image": FileHolder(fileobj=expanded)}
-    first = expanded.read(4)
-    expanded.seek(0)
-    return (nib.Nifti2Image if first in _NIFTI2 else nib.Nifti1Image).from_file_map(holder)
+    expanded = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the image's data
+    try:
+        with gzip.open(path, "rb") as compressed:
+            shutil.copyfileobj(compressed, expanded, 2**22)
+        expanded.flush()
+        expanded.seek(0)
+        holder = {"header": FileHolder(fileobj=expanded), "image": FileHolder(fileobj=expanded)}
+        first = expanded.read(4)
+        expanded.seek(0)
+        image = (nib.Nifti2Image if first in _NIFTI2 else nib.Nifti1Image).from_file_map(holder)
+    except BaseException:
+        expanded.close()
+        raise
+    weakref.finalize(image.dataobj, expanded.close)
+    return image
 
 
 def _check_size(path: Path, image: Any) -> None:
     holder = image.file_map["image"]
     file = holder.fileobj
     size = Path(holder.filename).stat().st_size if file is None else file.seek(0, 2)
-    needed = int(image.dataobj.offset) + int(np.prod(image.shape)) * image.header.get_data_dtype().itemsize
+    needed = int(image.dataobj.offset) + math.prod(map(int, image.shape)) * image.header.get_data_dtype().itemsize
     if size < needed:
         raise ValueError(f"{path} is truncated: it has {size} bytes of {needed}.")

@@ -53,6 +53,8 @@ def open_volume(path: str | os.PathLike[str]) -> Volume:
         raise ValueError(f"{path} must end in one of {', '.join(_FORMATS)}.")
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist.")
+    if path.is_dir() and suffix != ".zarr":
+        raise IsADirectoryError(f"{path} is a directory.")
     return _FORMATS[suffix](path)
 
 
@@ -104,7 +106,7 @@ def open_coefficients(
                 f"imaginary: {other.path} has {other.n_channels} images, {volume.path} has {volume.n_channels}."
             )
         volume = volume._with_imaginary(other)
-    elif volume.dtype.kind != "c" and volume.n_channels == 2 * k:
+    elif volume.dtype.kind != "c" and volume.n_channels == 2 * k and not real_valued:
         volume = volume._as_complex()
     if volume.n_channels != k:
         raise ValueError(
@@ -188,7 +190,7 @@ def check_same_space(volume: Volume, like: Volume) -> None:
     sizes = np.sqrt((like.affine[:3, :3] ** 2).sum(axis=0))
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in like.shape], [1])).reshape(4, -1)
     distance = np.abs((volume.affine - like.affine) @ corners).max()
-    if distance > _SAME_PLACE * sizes.min():
+    if not distance <= _SAME_PLACE * sizes.min():  # NaN is no place
         raise ValueError(
             f"{volume.path} has another affine than {like.path}: their voxels lie up to {distance:.3g} mm apart."
         )

@@ -90,7 +90,7 @@ class Volume:
         """
         try:
             return self._read(block)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, RuntimeError) as error:  # the last by codecs of Zarr
             raise ValueError(f"{self.path} cannot be read: {error}.") from error
 
     def __repr__(self) -> str:
@@ -103,7 +103,7 @@ class Volume:
 
         def read(block: Block) -> NDArray:
             values = self._read(block)
-            return values[..., :k] + 1j * values[..., k:]
+            return _complex(values[..., :k], values[..., k:])
 
         return replace(self, n_channels=k, dtype=np.result_type(self.dtype, np.complex64), _read=read)
 
@@ -111,7 +111,7 @@ class Volume:
         """Return it as the real part of complex values."""
 
         def read(block: Block) -> NDArray:
-            return self._read(block) + 1j * imaginary.read(block)
+            return _complex(self._read(block), imaginary.read(block))
 
         dtype = np.result_type(self.dtype, imaginary.dtype, np.complex64)
         return replace(self, dtype=dtype, _read=read)
@@ -135,6 +135,13 @@ def spatial_and_channels(shape: Sequence[int], path: Path) -> tuple[tuple[int, i
             f"{path} has shape {tuple(shape)}: beside x, y and z there must be one axis at most, that of the "
             "coefficients."
         )
-    if not all(sizes):
+    if min(sizes) < 1:
         raise ValueError(f"{path} has shape {tuple(shape)}: it is empty.")
     return (sizes[0], sizes[1], sizes[2]), further[0] if further else 1
+
+
+def _complex(real: NDArray, imaginary: NDArray) -> NDArray:
+    """Join two parts as they are: a sum with 1j * infinity would make NaN of the real part."""
+    values = np.empty(real.shape, np.result_type(real, imaginary, np.complex64))
+    values.real, values.imag = real, imaginary
+    return values

@@ -36,12 +36,15 @@ def open_zarr(path: Path) -> Volume:
         affine = array.attrs.get("affine")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no Zarr array, or is damaged: {error}.") from error
-    if array.dtype.kind not in "iufc":
+    if array.dtype.kind not in "biufc":
         raise ValueError(f"{path} must hold numbers; it has the type {array.dtype}.")
     shape, n_channels = spatial_and_channels(array.shape, path)
-    dtype = np.result_type(array.dtype, np.float32) if array.dtype.kind in "iu" else array.dtype
+    dtype = np.result_type(array.dtype, np.float32) if array.dtype.kind in "biu" else array.dtype
     if affine is not None:
-        affine = np.array(affine, dtype=np.float64)
+        try:
+            affine = np.array(affine, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: the attribute affine must hold numbers: {error}.") from error
         if affine.shape != (4, 4):
             raise ValueError(f"{path}: the attribute affine must have shape (4, 4); got {affine.shape}.")
 
