@@ -13,7 +13,6 @@ from typing import Any
 
 from ..design import SequenceConstraints, optimize_sequence
 from ..signal._sequence_model import SequenceModel
-from ._maps import command_line
 from ._signal_options import add_signal_options, model_maker_of, prior_of, sequence_of, signal_model_of
 from ._types import count, named_number, positive
 
@@ -71,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
         n_starts=options.starts, n_hops=options.hops, max_iter=options.iterations, refine_iter=options.refinement,
         time_budget=options.time_budget, checkpoint=checkpoint, random_state=options.seed, progress=not options.quiet,
     )  # fmt: skip
-    design.sequence.to_csv(options.out, f"designed by {command_line()}")
+    design.sequence.to_csv(options.out, f"designed by {options.command_line}")
     if design.complete:
         checkpoint.unlink(missing_ok=True)
     print(design.bounds.to_string(float_format="{:.4g}".format))

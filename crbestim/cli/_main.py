@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -53,8 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser, commands = _parser()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(with_config(given, parser, commands))
+    options.command_line = shlex.join(["crbestim", *given])
     try:
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: _tell(options, f"warning: {message}")
+            options.run(options)
     except KeyboardInterrupt as interruption:
         _tell(options, f"interrupted. {interruption}".strip())
         return 130

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import shutil
-import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -110,7 +108,7 @@ def make_maps(
             estimator, volume, most_voxels=options.block_voxels, checkpoint=parts, n_jobs=options.jobs,
             scheduler=options.scheduler, verbose=0 if options.quiet else 1, **settings,
         )  # fmt: skip
-        origin = {"Command": command_line(), "Input": str(options.coefficients), **details}
+        origin = {"Command": options.command_line, "Input": str(options.coefficients), **details}
         written = save_estimates(
             options.out, estimates, volume, prefix=prefix, file_format=options.format, details=origin,
             overwrite=options.overwrite,
@@ -134,11 +132,6 @@ def _write_report(
         details={name: str(text) for name, text in origin.items()} | {"Versions": versions()},
         overwrite=options.overwrite,
     )  # fmt: skip
-
-
-def command_line() -> str:
-    """Return the command that runs."""
-    return shlex.join(["crbestim", *sys.argv[1:]])
 
 
 def versions() -> dict[str, str]:

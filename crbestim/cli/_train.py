@@ -23,7 +23,6 @@ from ..nn import LOSSES
 from ..noise import NoiseModel
 from ..pretrained import save_pretrained
 from ..signal import SignalModel
-from ._maps import command_line
 from ._signal_options import add_signal_options, prior_of, signal_model_of
 from ._types import count, positive
 
@@ -84,7 +83,7 @@ def run(options: argparse.Namespace) -> None:
     y = pd.DataFrame(data.y, columns=list(data.target_names))
     regressor.fit(compressor.stack_coefficients(data.X), y, crb=data.crb)
     pipeline = Pipeline([("compressor", compressor), ("regressor", regressor)])
-    card = f"# {options.out.stem}\n\nTrained by `{command_line()}`.\n"
+    card = f"# {options.out.stem}\n\nTrained by `{options.command_line}`.\n"
     save_pretrained(pipeline, options.out, model=model, prior=prior, card=card, overwrite=options.overwrite)
     checkpoint.unlink(missing_ok=True)
     last = regressor.history_.iloc[-1]

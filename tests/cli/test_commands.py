@@ -15,7 +15,7 @@ MONO = """
 import numpy as np
 from crbestim import MonoExponentialModel
 
-model = MonoExponentialModel(np.linspace(0.005, 0.3, 12))
+model = MonoExponentialModel(np.linspace(0.005, 0.3, 12), data="magnitude")
 """
 
 
@@ -42,12 +42,12 @@ def mono(run, tmp_path):
 
 
 def test_from_a_pulse_train_to_maps(run, pulses, tmp_path):
-    train = ["train", "--sequence", pulses, "--samples", 300, "--epochs", 2, "--components", 6, "--quiet"]
+    train = ["train", "--sequence", pulses, "--samples", 300, "--epochs", 2, "--components", 10, "--quiet"]
     code, out, err = run(*train, "--out", "net.safetensors")
     assert code == 0, err
     network = load_pretrained("net.safetensors", sequence=short_sequence())
-    assert network[0].basis_.shape == (72, 6)
-    assert "crbestim train" in network.card_ or "crbestim" in network.card_
+    assert network[0].basis_.shape == (72, 10)
+    assert "`crbestim train --sequence pulses.csv" in network.card_
     assert not list(tmp_path.glob("*.checkpoint"))
     code, _, err = run(*train, "--out", "net.safetensors")
     assert code == 1
@@ -68,9 +68,9 @@ def test_from_a_pulse_train_to_maps(run, pulses, tmp_path):
     assert code == 0, err
     rows = tissue.to_numpy().astype(np.float32).astype(float)
     expected = MTHybridStateModel(short_sequence()).signal(rows) @ network[0].basis_
-    np.testing.assert_allclose(load("clean.nii.gz").reshape(24, 6), expected, atol=1e-5)
+    np.testing.assert_allclose(load("clean.nii.gz").reshape(24, 10), expected, atol=1e-5)
     assert run(*simulate, "--snr", 100, "--out", "noisy.nii.gz")[0] == 0
-    error = load("noisy.nii.gz").reshape(24, 6)
+    error = load("noisy.nii.gz").reshape(24, 10)
     phase = np.exp(1j * np.angle((error * expected.conj()).sum(axis=1)))
     assert 0.005 < np.std((error - phase[:, None] * expected).real) < 0.015
 
@@ -127,6 +127,7 @@ def test_simulated_samples(run, mono):
     assert run("simulate", *mono, "--samples", 20, "--out", "data.npz")[0] == 1
 
 
+@pytest.mark.filterwarnings("ignore:hybrid_state_error")  # after so short a search
 def test_design(run, pulses):
     code, out, err = run(
         "design", "--sequence", pulses, "--targets", "T1", "--known", "m0s", "Rx", "T2s", "B0", "B1", "--tissues", 4,
