@@ -59,10 +59,15 @@ def write_together(writers: Mapping[Path, Callable[[BinaryIO], Any]], *, overwri
     partial = {path: path.with_name(path.name + ".partial") for path in writers}
     try:
         for path, write in writers.items():
-            with open(partial[path], "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
+            try:
+                with open(partial[path], "wb") as file:
+                    write(file)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                if error.filename is None and error.errno is not None:
+                    error.filename = str(path)
+                raise
         for path in writers:
             partial[path].replace(path)
     except BaseException:

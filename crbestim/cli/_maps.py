@@ -10,24 +10,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
-from ..io import (
-    QualityFlag,
-    Volume,
-    VolumeEstimates,
-    estimate_volume,
-    open_coefficients,
-    read_map,
-    read_mask,
-    save_estimates,
-    write_report,
-)
+from ..io import Volume, estimate_volume, open_coefficients, read_map, read_mask, save_estimates
 from ..io._names import prefix_of
 from ..io._optional import imported
+from ..io._save_estimates import REPORT
 from ..io._save_volume import FORMATS
 from ._types import count, named_path
 from ._working_directory import working_directory
@@ -93,9 +82,8 @@ def make_maps(
 ) -> None:
     """Estimate, write all maps and the report, and tell where they are."""
     prefix = prefix_of(options.coefficients) if options.prefix is None else options.prefix
-    report = options.out / f"{prefix}report.html"
     files = [options.out / f"{prefix}{name}{options.format}" for name in names]
-    files += [] if options.no_report else [report]
+    files += [] if options.no_report else [options.out / f"{prefix}{REPORT}"]
     present = [str(path) for path in files if path.exists()]
     if present and not options.overwrite:
         raise FileExistsError(f"{present[0]} exists; --overwrite replaces it.")
@@ -108,30 +96,16 @@ def make_maps(
             estimator, volume, most_voxels=options.block_voxels, checkpoint=parts, n_jobs=options.jobs,
             scheduler=options.scheduler, verbose=0 if options.quiet else 1, **settings,
         )  # fmt: skip
-        origin = {"Command": options.command_line, "Input": str(options.coefficients), **details}
+        origin = {
+            "Command": options.command_line, "Input": str(options.coefficients), **details, "Versions": versions()
+        }  # fmt: skip
         written = save_estimates(
             options.out, estimates, volume, prefix=prefix, file_format=options.format, details=origin,
-            overwrite=options.overwrite,
+            report=None if options.no_report else options.coefficients.name, overwrite=options.overwrite,
         )  # fmt: skip
     n_voxels = int(np.isfinite(estimates.maps[0].values).sum())
     seconds = perf_counter() - start
     print(f"{n_voxels} voxels in {seconds:.1f} s; {len(written)} files in {options.out}")
-    if not options.no_report:
-        _write_report(report, estimates, volume, options, origin)
-        print(f"report: {report}")
-
-
-def _write_report(
-    path: Path, estimates: VolumeEstimates, volume: Volume, options: argparse.Namespace, origin: Mapping[str, Any]
-) -> None:
-    affine = volume.affine
-    write_report(
-        path, estimates.maps, quality=estimates.quality, quality_labels={int(flag): flag.text for flag in QualityFlag},
-        voxel_size=None if affine is None else voxel_sizes(affine).tolist(),
-        axis_codes=None if affine is None else nib.aff2axcodes(affine), title=options.coefficients.name,
-        details={name: str(text) for name, text in origin.items()} | {"Versions": versions()},
-        overwrite=options.overwrite,
-    )  # fmt: skip
 
 
 def versions() -> dict[str, str]:

@@ -9,7 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
 from .._files import write_together
@@ -17,9 +19,11 @@ from .._validation import check_option
 from ..signal import Parameter
 from ._estimate_volume import VolumeEstimates
 from ._quality import QualityFlag
+from ._report import report_page
 from ._save_volume import FORMATS, Format, Writers, writers_of
 from ._volume import Volume
 
+REPORT = "report.html"
 _QUALITY = "quality"
 _MADE_BY = f"crbestim {version('crbestim')}"
 
@@ -32,6 +36,7 @@ def save_estimates(
     prefix: str = "",
     file_format: Format = ".nii.gz",
     details: Mapping[str, Any] | None = None,
+    report: str | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
     """Write maps, one file a parameter, all of them or none.
@@ -51,7 +56,10 @@ def save_estimates(
     file_format : {".nii.gz", ".nii", ".cfl"}, default=".nii.gz"
         Suffix of the maps.
     details : mapping, optional
-        Further entries of the JSON files.
+        Further entries of the JSON files, such as the command.
+    report : str, optional
+        Title of a report of all maps (see `write_report`), which is written as ``<prefix>report.html``. None: no
+        report.
     overwrite : bool, default=False
         Whether files that exist may be replaced.
 
@@ -74,6 +82,9 @@ def save_estimates(
         text = json.dumps(sidecar | _origin() | dict(details or {}), indent=2, default=str)
         writers |= writers_of(path, values, like, description)
         writers[Path(directory) / f"{prefix}{name}.json"] = _text_writer(text)
+    if report is not None:
+        page = _report_of(estimates, like, report, details or {})
+        writers[Path(directory) / f"{prefix}{REPORT}"] = lambda file: file.write(page)
     write_together(writers, overwrite=overwrite)
     return list(writers)
 
@@ -102,6 +113,16 @@ def _files_of(estimates: VolumeEstimates) -> Iterator[tuple[str, NDArray, str, d
         "Bits": {str(int(flag)): flag.text for flag in QualityFlag},
     }
     yield _QUALITY, estimates.quality, f"bits of quality, 0 good; {_MADE_BY}", sidecar
+
+
+def _report_of(estimates: VolumeEstimates, like: Volume, title: str, details: Mapping[str, Any]) -> bytes:
+    affine = like.affine
+    return report_page(
+        estimates.maps, quality=estimates.quality, quality_labels={int(flag): flag.text for flag in QualityFlag},
+        voxel_size=None if affine is None else voxel_sizes(affine).tolist(),
+        axis_codes=None if affine is None else nib.aff2axcodes(affine), title=title,
+        details={name: value if isinstance(value, Mapping) else str(value) for name, value in details.items()},
+    )  # fmt: skip
 
 
 def _origin() -> dict[str, Any]:

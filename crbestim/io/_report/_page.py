@@ -82,6 +82,24 @@ def write_report(
     >>> write_report("report.html", [t1], details={"command": "fit.py in.nii"})  # doctest: +SKIP
     """
     file = checks.check_path(path, overwrite)
+    page = report_page(
+        maps, quality=quality, quality_labels=quality_labels, voxel_size=voxel_size, axis_codes=axis_codes,
+        title=title, details=details,
+    )  # fmt: skip
+    write_whole(file, lambda stream: stream.write(page))
+
+
+def report_page(
+    maps: Sequence[ParameterMap],
+    *,
+    quality: ArrayLike | None,
+    quality_labels: Mapping[int, str] | None,
+    voxel_size: Sequence[float] | None,
+    axis_codes: Sequence[str] | None,
+    title: str,
+    details: Mapping[str, str | Mapping[str, str]] | None,
+) -> bytes:
+    """Return the page that `write_report` writes."""
     maps = checks.check_maps(maps)
     flags = checks.check_quality(quality, maps[0].values.shape)
     labels = checks.check_quality_labels(quality_labels, quality)
@@ -97,8 +115,7 @@ def write_report(
         volume=_volume_html(mask, sides),
         sections="\n".join([*_sections(maps, view, mask, flags, labels), details_section(tables)]),
     )
-    # A file's name may hold bytes that are no text.
-    write_whole(file, lambda stream: stream.write(page.encode("utf-8", "backslashreplace")))
+    return page.encode("utf-8", "backslashreplace")  # a file's name may hold bytes that are no text
 
 
 def _volume_html(mask: NDArray[np.bool_], sides: tuple[float, ...] | None) -> str:
