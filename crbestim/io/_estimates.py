@@ -149,7 +149,7 @@ class LeastSquaresEstimates:
         known = pd.DataFrame({name: covariates[name] for name in self.covariate_names}) if covariates else None
         found = self.estimator.estimate(rows, covariates=known)
         quality = np.zeros(len(rows), np.uint8)
-        _mark(quality, found.at_bound.any(axis=1), QualityFlag.AT_BOUND)
+        _mark(quality, np.asarray(found.at_bound.any(axis=1)), QualityFlag.AT_BOUND)
         _mark(quality, np.isin(found.status, [FitStatus.MAX_ITERATIONS]), QualityFlag.NOT_CONVERGED)
         return {
             "estimate": found.targets.astype(np.float32),
