@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import operator
+import pickle
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -40,16 +43,18 @@ def run_on_cluster(
         n_threads = sum(client.nthreads().values())
         if not n_threads:
             raise OSError(f"scheduler: the Dask scheduler at {address} has no workers.")
-        # A task of its own, so that every worker gets it once, and gets it again if the one that had it is gone.
+        # A task of its own, so that every worker gets it once, and gets it again if the one that had it is gone. It is
+        # pickled here, as the scheduler would have to import all that it needs.
+        packed = distributed.protocol.pickle.dumps(partial(_applied, apply))
         with dask.config.set(_QUIET):
-            function = client.submit(_same, apply, pure=False)
+            function = client.submit(pickle.loads, packed, pure=False)
         running = distributed.as_completed(loop=client.loop, with_results=False)  # it has no default client
         index_of: dict[Any, int] = {}
 
         def start_next() -> None:
             for index, rows, extra in tasks:
                 with dask.config.set(_QUIET):
-                    future = client.submit(_applied, function, rows, extra, pure=False)
+                    future = client.submit(operator.call, function, rows, extra, pure=False)
                 index_of[future.key] = index
                 running.add(future)
                 return
@@ -61,15 +66,13 @@ def run_on_cluster(
                 result = future.result()
             except distributed.CancelledError as error:
                 raise OSError(f"scheduler: the Dask scheduler at {address} is lost: {error}.") from error
+            except ImportError as error:
+                raise OSError(f"scheduler: a worker at {address} cannot import what it needs: {error}.") from error
             except distributed.scheduler.KilledWorker as error:
                 raise OSError(f"scheduler: workers at {address} do not survive a block: {error}") from error
             future.release()
             start_next()
             yield index_of.pop(future.key), result
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 def _applied(

@@ -1,17 +1,23 @@
 """Blocks computed by worker processes of a Dask cluster, some of which are killed."""
 
 import gc
+import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+import voxel_functions
 from scipy import stats
 from voxel_functions import Recorded, end_the_process, moments, refuse, runs_of
 
+import crbestim
 from crbestim import MonoExponentialModel, NLLSEstimator, Prior
 from crbestim.io import _cluster, estimate_volume, map_volume
 from crbestim.io._estimates import estimates_of
@@ -122,6 +128,29 @@ def run_with_a_kill(apply, volume, options, cluster, tmp_path):
     return found
 
 
+def test_error_of_the_function_is_told(volume, cluster):
+    with pytest.raises(ValueError, match="R must not be 20"):
+        map_volume(refuse, volume, most_voxels=20, scheduler=cluster, verbose=0)
+
+
+def test_large_blocks_are_sent_without_a_warning(draw_images, in_memory, cluster):
+    volume = in_memory(draw_images((100, 100, 10, 8), np.complex128))  # 12 MB
+    found = map_volume(moments, volume, most_voxels=10**6, scheduler=cluster, verbose=0)
+    assert_same(found, map_volume(moments, volume, verbose=0))
+
+
+def test_finished_blocks_are_kept_in_a_resumed_run(volume, options, cluster, tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    options["checkpoint"] = tmp_path / "log"
+    expected = map_volume(Recorded(moments, tmp_path / "first"), volume, **options)
+    for block in (2, 7, 8):
+        (tmp_path / "log" / f"batch_{block:06d}.npz").unlink()
+    found = map_volume(Recorded(moments, tmp_path / "second"), volume, scheduler=cluster, **options)
+    assert sorted(block for block, _ in runs_of(tmp_path / "second")) == [2, 7, 8]
+    assert_same(found, expected)
+
+
 def test_simulation_survives_the_loss_of_a_worker(volume, options, cluster, tmp_path):
     found = run_with_a_kill(moments, volume, options, cluster, tmp_path)
     expected = map_volume(moments, volume, verbose=0)
@@ -151,27 +180,10 @@ def test_fit_survives_the_loss_of_a_worker(in_memory, options, cluster, tmp_path
     assert np.isfinite(found["estimate"]).all()
 
 
-def test_error_of_the_function_is_told(volume, cluster):
-    with pytest.raises(ValueError, match="R must not be 20"):
-        map_volume(refuse, volume, most_voxels=20, scheduler=cluster, verbose=0)
-
-
-def test_large_blocks_are_sent_without_a_warning(draw_images, in_memory, cluster):
-    volume = in_memory(draw_images((100, 100, 10, 8), np.complex128))  # 12 MB
-    found = map_volume(moments, volume, most_voxels=10**6, scheduler=cluster, verbose=0)
-    assert_same(found, map_volume(moments, volume, verbose=0))
-
-
-def test_finished_blocks_are_kept_in_a_resumed_run(volume, options, cluster, tmp_path):
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-    options["checkpoint"] = tmp_path / "log"
-    expected = map_volume(Recorded(moments, tmp_path / "first"), volume, **options)
-    for block in (2, 7, 8):
-        (tmp_path / "log" / f"batch_{block:06d}.npz").unlink()
-    found = map_volume(Recorded(moments, tmp_path / "second"), volume, scheduler=cluster, **options)
-    assert sorted(block for block, _ in runs_of(tmp_path / "second")) == [2, 7, 8]
-    assert_same(found, expected)
+def test_block_that_no_worker_survives_is_told(volume, cluster, running_cluster, monkeypatch):
+    monkeypatch.setattr(running_cluster.scheduler, "allowed_failures", 0)
+    with pytest.raises(OSError, match="scheduler: workers at .* do not survive a block"):
+        map_volume(end_the_process, volume, scheduler=cluster, verbose=0)
 
 
 def free_port():
@@ -202,29 +214,64 @@ def test_scheduler_without_workers_is_told(volume):
         map_volume(moments, volume, scheduler=empty.scheduler_address, verbose=0)
 
 
-def test_block_that_no_worker_survives_is_told(volume, cluster):
-    with pytest.raises(OSError, match="scheduler: workers at .* do not survive a block"):
-        map_volume(end_the_process, volume, scheduler=cluster, verbose=0)
+@pytest.fixture
+def separate_cluster(tmp_path):
+    """Scheduler and worker as programs; the scheduler knows nothing of the functions of these tests."""
+    file = tmp_path / "scheduler.json"
+    options = ["--scheduler-file", str(file), "--dashboard-address", ":0"]
+    path = os.pathsep.join([str(Path(crbestim.__file__).parents[1]), str(Path(voxel_functions.__file__).parent)])
+    programs = []
+    try:
+        for arguments, environment in [
+            (["scheduler", "--port", "0"], {}),
+            (["worker", "--no-nanny", "--nthreads", "1"], {"PYTHONPATH": path}),
+        ]:
+            program = [sys.executable, "-m", "dask", *arguments, *options]
+            programs.append(
+                subprocess.Popen(program, env=os.environ | environment, cwd=tmp_path, stderr=subprocess.DEVNULL)
+            )
+            while not file.exists():
+                time.sleep(0.05)
+        with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
+            client.wait_for_workers(1, timeout=60)
+        yield json.loads(file.read_text())["address"], programs[0]
+    finally:
+        for running in programs:
+            running.kill()
+            running.wait()
 
 
-def test_loss_of_the_scheduler_is_told(volume, options, tmp_path):
+def test_loss_of_the_scheduler_is_told(volume, options, separate_cluster, tmp_path):
+    address, scheduler = separate_cluster
     runs, log = tmp_path / "runs", tmp_path / "log"
     runs.mkdir()
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0", silence_logs="CRITICAL"
-    ) as lost:
+    options["checkpoint"] = log
 
-        def close():
-            while not list(log.glob("batch_*.npz")):
-                time.sleep(0.01)
-            lost.close()
+    def kill():
+        while not list(log.glob("batch_*.npz")):
+            time.sleep(0.01)
+        scheduler.kill()
 
-        thread = threading.Thread(target=close, daemon=True)
-        thread.start()
-        with pytest.raises(OSError, match="scheduler: the Dask scheduler at .* is lost"):
-            map_volume(
-                Recorded(moments, runs, 0.1), volume, checkpoint=log, scheduler=lost.scheduler_address, **options
-            )
-        thread.join()
-    found = map_volume(Recorded(moments, runs), volume, checkpoint=log, **options)
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    with pytest.raises(OSError, match="scheduler: the Dask scheduler at .* is lost"):
+        map_volume(Recorded(moments, runs, 0.2), volume, scheduler=address, **options)
+    thread.join(timeout=1)
+    assert not thread.is_alive()
+    kept = len(list(log.glob("batch_*.npz")))
+    assert 1 <= kept < N_BLOCKS
+    (tmp_path / "second").mkdir()
+    found = map_volume(Recorded(moments, tmp_path / "second"), volume, **options)
+    assert len(runs_of(tmp_path / "second")) == N_BLOCKS - kept
     assert_same(found, map_volume(moments, volume, verbose=0))
+
+
+def test_worker_without_the_function_is_told(volume, separate_cluster, tmp_path, monkeypatch):
+    (tmp_path / "absent_there.py").write_text("def apply(rows):\n    return {}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "absent_there", raising=False)
+    from absent_there import apply
+
+    (tmp_path / "absent_there.py").unlink()
+    with pytest.raises(OSError, match="scheduler: a worker at .* cannot import what it needs: .*absent_there"):
+        map_volume(apply, volume, scheduler=separate_cluster[0], verbose=0)

@@ -22,7 +22,7 @@ from crbestim import (
     save_pretrained,
 )
 from crbestim.datasets import default_prior
-from crbestim.io import QualityFlag, estimate_volume, map_volume, open_coefficients, save_estimates, save_volume
+from crbestim.io import QualityFlag, estimate_volume, open_coefficients, read_map, save_estimates, save_volume
 from crbestim.io._estimates import estimates_of
 
 SHAPE = (3, 2, 4)
@@ -394,21 +394,19 @@ def test_files_in_files_out(network, coefficients, tmp_path):
     (tmp_path / "maps").mkdir()
     paths = save_estimates(tmp_path / "maps", run(shipped, volume, noise_std=1e-4), volume)
     assert {path.name for path in paths} >= {"m0smap.nii.gz", "T1map.nii.gz", "T2fmap.nii.gz", "desc-std_T1map.nii.gz"}
-    T1 = map_volume(lambda rows: {"T1": rows[:, 0]}, open_coefficients(tmp_path / "maps" / "T1map.nii.gz", 1,
-                    real_valued=True), verbose=0)["T1"]  # fmt: skip
+    T1 = read_map(tmp_path / "maps" / "T1map.nii.gz", like=volume)
     np.testing.assert_allclose(T1.ravel(), shipped.predict_coefficients(values)[..., 1].ravel(), rtol=1e-5)
 
 
-def test_dask_array_of_a_zarr_file_is_mapped(network, coefficients, tmp_path):
+@pytest.mark.parametrize("axes", [{}, {"drop_axis": 3, "new_axis": 3}])
+def test_dask_array_of_a_zarr_file_is_mapped(network, coefficients, tmp_path, axes):
     """The route of the documentation for data that lie in Zarr and results that shall, too."""
     da = pytest.importorskip("dask.array")
     zarr = pytest.importorskip("zarr")
     zarr.create_array(tmp_path / "image.zarr", data=coefficients, chunks=(3, 2, 2, 5))
     lazy = da.from_zarr(tmp_path / "image.zarr")
-    found = lazy.map_blocks(
-        network.predict_coefficients, drop_axis=3, new_axis=3, chunks=(*lazy.chunks[:3], (2,)), dtype=float,
-        meta=np.empty((0, 0, 0, 0)),
-    )  # fmt: skip
+    options = {"chunks": (*lazy.chunks[:3], (2,)), "dtype": np.float64}
+    found = lazy.map_blocks(network.predict_coefficients, **options | axes)
     assert found.shape == (*SHAPE, 2)
     expected = network.predict_coefficients(coefficients)
     np.testing.assert_allclose(found.compute(scheduler="synchronous"), expected, rtol=1e-6)
