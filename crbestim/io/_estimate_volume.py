@@ -37,10 +37,13 @@ class VolumeEstimates:
         of the data.
     quality : ndarray of int, (nx, ny, nz)
         Bits of `QualityFlag`.
+    quality_labels : dict of int to str
+        The bits that were looked at, with what they mean.
     """
 
     maps: tuple[ParameterMap, ...]
-    quality: NDArray[np.uint8]
+    quality: NDArray[np.uint32]
+    quality_labels: Mapping[int, str]
 
 
 def estimate_volume(
@@ -115,7 +118,8 @@ def estimate_volume(
         for i, parameter in enumerate(estimates.parameters)
     ]
     maps += [ParameterMap(parameter, found[key]) for key, parameter in FURTHER_MAPS.items() if key in found]
-    return VolumeEstimates(tuple(maps), found["quality"])
+    labels = estimates.quality_labels(noise_std is not None)
+    return VolumeEstimates(tuple(maps), found["quality"], labels)
 
 
 def _noise_map(noise_std: float | FloatArray, volume: Volume) -> FloatArray:

@@ -17,7 +17,7 @@ from ..diagnostics import goodness_of_fit
 from ..estimators import CRBWeightedRegressor, NLLSEstimator, Pipeline, SVDCompressor
 from ..least_squares import FitStatus
 from ..signal import Parameter
-from ._quality import QualityFlag
+from ._quality import QualityFlag, labels_of_targets, mark, no_flags, poorly_determined
 
 _INFORMATIVE = 1 / 3  # of the prior's standard deviation
 _PRIOR_RANGE = ("0.5%", "99.5%")
@@ -78,21 +78,32 @@ class NetworkEstimates:
         estimate, std = found if noise_std is not None else (found, None)
         estimate = estimate.reshape(len(rows), -1)
         result = {"estimate": estimate.astype(np.float32)}
-        quality = np.zeros(len(rows), np.uint8)
+        quality = no_flags(len(rows))
         table = getattr(self.pipeline, "prior_table_", None)
         if table is not None:
             table = table.reindex([parameter.name for parameter in self.parameters])
             low, high = (table[name].to_numpy() for name in _PRIOR_RANGE)
-            _mark(quality, ((estimate < low) | (estimate > high)).any(axis=1), QualityFlag.OUTSIDE_PRIOR)
+            mark(quality, ((estimate < low) | (estimate > high)).any(axis=1), QualityFlag.OUTSIDE_PRIOR)
         if std is not None:
             std = std.reshape(len(rows), -1)
             result["std"] = std.astype(np.float32)
             if table is not None:
-                poor = (std > _INFORMATIVE * table["std"].to_numpy()).any(axis=1)
-                _mark(quality, poor, QualityFlag.POORLY_DETERMINED)
+                for target, poor in enumerate((std > _INFORMATIVE * table["std"].to_numpy()).T):
+                    mark(quality, poor, poorly_determined(target))
         if self.check_model:
-            _mark(quality, self._not_of_model(rows, noise_std, known), QualityFlag.NOT_OF_MODEL)
+            mark(quality, self._not_of_model(rows, noise_std, known), QualityFlag.NOT_OF_MODEL)
         return result | {"quality": quality}
+
+    def quality_labels(self, noise_is_known: bool) -> dict[int, str]:
+        """Return the flags that are looked at, with what they mean."""
+        labels: dict[int, str] = {}
+        if getattr(self.pipeline, "prior_table_", None) is not None:
+            labels[int(QualityFlag.OUTSIDE_PRIOR)] = QualityFlag.OUTSIDE_PRIOR.text
+            if noise_is_known:
+                labels |= labels_of_targets(parameter.name for parameter in self.parameters)
+        if self.check_model:
+            labels[int(QualityFlag.NOT_OF_MODEL)] = QualityFlag.NOT_OF_MODEL.text
+        return labels
 
     @property
     def _n_targets(self) -> int:
@@ -144,13 +155,17 @@ class LeastSquaresEstimates:
         start = NetworkEstimates(init).settings if _is_network(init) else repr(init)
         return digest_of({"estimator": own, "model": repr(type(self.estimator.model)), "init": start}, norms)
 
+    def quality_labels(self, noise_is_known: bool) -> dict[int, str]:
+        """Return the flags that are looked at, with what they mean."""
+        return {int(flag): flag.text for flag in (QualityFlag.AT_BOUND, QualityFlag.NOT_CONVERGED)}
+
     def __call__(self, rows: NDArray, **covariates: FloatArray) -> dict[str, NDArray]:
         """Return estimate, std, M0, noise_std and quality of n voxels."""
         known = pd.DataFrame({name: covariates[name] for name in self.covariate_names}) if covariates else None
         found = self.estimator.estimate(rows, covariates=known)
-        quality = np.zeros(len(rows), np.uint8)
-        _mark(quality, found.at_bound.any(axis=1), QualityFlag.AT_BOUND)
-        _mark(quality, found.status == FitStatus.MAX_ITERATIONS, QualityFlag.NOT_CONVERGED)
+        quality = no_flags(len(rows))
+        mark(quality, found.at_bound.any(axis=1), QualityFlag.AT_BOUND)
+        mark(quality, found.status == FitStatus.MAX_ITERATIONS, QualityFlag.NOT_CONVERGED)
         return {
             "estimate": found.targets.astype(np.float32),
             "std": found.std.astype(np.float32),
@@ -180,7 +195,3 @@ def _is_network(estimator: Any) -> bool:
         and isinstance(estimator[0], SVDCompressor)
         and isinstance(estimator[-1], CRBWeightedRegressor)
     )
-
-
-def _mark(quality: NDArray[np.uint8], voxels: Any, flag: QualityFlag) -> None:
-    quality[voxels] |= np.uint8(flag)

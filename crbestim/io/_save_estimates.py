@@ -18,7 +18,6 @@ from .._files import write_together
 from .._validation import check_option
 from ..signal import Parameter
 from ._estimate_volume import VolumeEstimates
-from ._quality import QualityFlag
 from ._report import report_page
 from ._save_volume import FORMATS, Format, Writers, writers_of
 from ._volume import Volume
@@ -110,7 +109,7 @@ def _files_of(estimates: VolumeEstimates) -> Iterator[tuple[str, NDArray, str, d
             yield name, values.astype(np.float32, copy=False), f"{text} [{unit}] {_MADE_BY}", sidecar
     sidecar = {
         "Description": "bits; 0: nothing to be said against the estimates",
-        "Bits": {str(int(flag)): flag.text for flag in QualityFlag},
+        "Bits": {str(bit): text for bit, text in estimates.quality_labels.items()},
     }
     yield _QUALITY, estimates.quality, f"bits of quality, 0 good; {_MADE_BY}", sidecar
 
@@ -118,7 +117,7 @@ def _files_of(estimates: VolumeEstimates) -> Iterator[tuple[str, NDArray, str, d
 def _report_of(estimates: VolumeEstimates, like: Volume, title: str, details: Mapping[str, Any]) -> bytes:
     affine = like.affine
     return report_page(
-        estimates.maps, quality=estimates.quality, quality_labels={int(flag): flag.text for flag in QualityFlag},
+        estimates.maps, quality=estimates.quality, quality_labels=estimates.quality_labels,
         voxel_size=None if affine is None else voxel_sizes(affine).tolist(),
         axis_codes=None if affine is None else nib.aff2axcodes(affine), title=title,
         details={name: value if isinstance(value, Mapping) else str(value) for name, value in details.items()},

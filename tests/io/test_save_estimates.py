@@ -11,6 +11,7 @@ from crbestim.signal import Parameter
 
 T1 = Parameter("T1", "T_1", "s", (0, 30))
 B1 = Parameter("B1", "B_1", "1", (0, 3))
+LABELS = {1 << bit: f"flag {bit}" for bit in range(8)}
 NAMES = ["T1map", "desc-std_T1map", "B1map", "quality"]
 
 
@@ -27,7 +28,7 @@ def estimates(draw_images):
     for array in arrays:
         array[:2] = np.nan
     maps = (ParameterMap(T1, arrays[0], arrays[1]), ParameterMap(B1, arrays[2]))
-    return VolumeEstimates(maps, draw_images((5, 4, 6), np.uint8))
+    return VolumeEstimates(maps, draw_images((5, 4, 6), np.uint8).astype(np.uint32), LABELS)
 
 
 def arrays_of(estimates):
@@ -56,14 +57,14 @@ def test_unit_stands_in_the_header(tmp_path, estimates, like):
     assert texts[2].startswith("B1 [1] crbestim ")
     assert texts[3].startswith("bits of quality")
     types = [nib.load(tmp_path / f"{name}.nii.gz").get_data_dtype() for name in NAMES]
-    assert types == [np.float32, np.float32, np.float32, np.uint8]
+    assert types == [np.float32, np.float32, np.float32, np.uint32]
 
 
 def test_json_files_tell_units_and_origin(tmp_path, estimates, like):
     save_estimates(tmp_path, estimates, like, details={"Network": "mine", "Noise": np.float64(2)})
     texts = [json.loads((tmp_path / f"{name}.json").read_text()) for name in NAMES]
     assert [text.get("Units") for text in texts] == ["s", "s", "arbitrary", None]
-    assert set(texts[3]["Bits"]) == {"1", "2", "4", "8", "16"}
+    assert texts[3]["Bits"] == {str(bit): text for bit, text in LABELS.items()}
     for text in texts:
         assert text["GeneratedBy"][0]["Name"] == "crbestim"
         assert text["Network"] == "mine"
@@ -109,7 +110,7 @@ def test_failure_in_one_map_leaves_the_old_ones(tmp_path, estimates, like, files
         write(file, values, *rest)
 
     monkeypatch.setattr(_save_volume, "write_nifti", full)
-    changed = VolumeEstimates(estimates.maps[::-1], estimates.quality + 1)
+    changed = VolumeEstimates(estimates.maps[::-1], estimates.quality + 1, LABELS)
     with pytest.raises(type(error)):
         save_estimates(tmp_path, changed, like, overwrite=True)
     assert files_of(tmp_path) == before
