@@ -10,7 +10,8 @@ def test_own_sequence(short_sequence, tmp_path):
     path, output = tmp_path / "pattern.csv", tmp_path / "results"
     columns = {"flip_angle": short_sequence.flip_angle, "pulse_duration": short_sequence.pulse_duration}
     pd.DataFrame(columns).to_csv(path, index=False)
-    done = run_fast(SCRIPT, "--sequence", path, "--inversion-duration", "4e-4", "--output", output)
+    times = ["--repetition-time", "3.5e-3", "--inversion-duration", "4e-4"]
+    done = run_fast(SCRIPT, "--sequence", path, *times, "--output", output)
     assert done.returncode == 0, done.stderr
     for method in ("CRB network", "MSE network", "NLLS"):
         assert method in done.stdout

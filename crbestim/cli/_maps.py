@@ -18,7 +18,7 @@ from ..io._names import prefix_of
 from ..io._optional import imported
 from ..io._save_estimates import REPORT
 from ..io._save_volume import FORMATS
-from ._types import count, named_path
+from ._types import count, named_path, processes
 from ._working_directory import working_directory
 
 _BYTES_PER_VOXEL = 4
@@ -51,7 +51,9 @@ def add_volume_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--overwrite", action="store_true", help="replace files that exist")
     group = parser.add_argument_group("computation")
     group.add_argument("--block-voxels", type=count, metavar="N", help="voxels in memory at a time")
-    group.add_argument("--jobs", type=int, metavar="N", help="processes; -1: all cores (default: one, with threads)")
+    group.add_argument(
+        "--jobs", type=processes, metavar="N", help="processes; -1: all cores (default: one, with threads)"
+    )
     group.add_argument(
         "--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work, such as tcp://host:8786"
     )

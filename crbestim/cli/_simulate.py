@@ -23,7 +23,7 @@ from ..io import Volume, load_basis, map_volume, open_volume, read_map, save_vol
 from ..noise import NoiseModel
 from ..signal import SignalModel
 from ._signal_options import add_signal_options, prior_of, signal_model_of
-from ._types import count, named_number, named_path, positive
+from ._types import count, named_number, named_path, positive, processes
 from ._working_directory import working_directory
 
 _BLOCK = 2**11
@@ -48,7 +48,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="the same value of a parameter everywhere; may be repeated",
     )  # fmt: skip
     group.add_argument("--snr", type=positive, metavar="SNR", help="add noise: |M0| = 1 over its standard deviation")
-    group.add_argument("--jobs", type=int, metavar="N", help="processes; -1: all cores (default: one, with threads)")
+    group.add_argument(
+        "--jobs", type=processes, metavar="N", help="processes; -1: all cores (default: one, with threads)"
+    )
     group.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work")
     parser.add_argument("--seed", type=int, default=0, help="of tissues and noise (default: %(default)s)")
 

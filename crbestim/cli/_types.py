@@ -25,6 +25,17 @@ def count(text: str) -> int:
     return int(text)
 
 
+def processes(text: str) -> int:
+    """A number of processes, as joblib counts them: -1 is all cores."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if not value:
+        raise argparse.ArgumentTypeError(f"must be a whole number other than 0; got {text!r}")
+    return value
+
+
 def number_or_path(text: str) -> float | Path:
     """A positive number, or else a file."""
     try:

@@ -163,8 +163,12 @@ def test_errors(run, tmp_path, arguments, complaint):
     assert [path.name for path in tmp_path.iterdir()] == ["bad.toml"]
 
 
+JOBS = ["predict", "a.nii", "--model", "x", "--out", "maps", "--jobs", "0"]
+
+
 @pytest.mark.parametrize(
-    "arguments", [[], ["reconstruct"], ["predict"], ["simulate", "--samples", "-1"], ["train", "--snr", "0", "1"]]
+    "arguments",
+    [[], ["reconstruct"], ["predict"], ["simulate", "--samples", "-1"], ["train", "--snr", "0", "1"], JOBS],
 )
 def test_wrong_usage(run, arguments):
     code, _, err = run(*arguments)
