@@ -15,16 +15,15 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 from distributed import LocalCluster
+from volume_speed import coefficients_of
 
-from crbestim import NLLSEstimator, NoiseModel, load_pretrained
+from crbestim import NLLSEstimator, load_pretrained
 from crbestim.io import Volume, estimate_volume
 
 
 def volume_of(network, n):
     """n voxels of noisy coefficients in slices of 64 x 64, or of a part of one."""
-    theta = network.prior_.sample(min(n, 4096), random_state=0)
-    clean = network.model_.signal(theta, basis=network[0].basis_).astype(np.complex64)
-    rows = NoiseModel.at_snr(50).add_to(clean[np.arange(n) % len(clean)], np.random.default_rng(0), np.ones(n))
+    rows = coefficients_of(network, n, np.random.default_rng(0))
     return Volume.from_array(rows.reshape(-1, min(n, 64), max(1, n // 4096), rows.shape[1]))
 
 

@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def with_config(
-    arguments: list[str], parser: argparse.ArgumentParser, commands: Mapping[str, argparse.ArgumentParser]
-) -> list[str]:
+def with_config(arguments: list[str], commands: Mapping[str, argparse.ArgumentParser]) -> list[str]:
     """Return arguments with the options of the file that they name before their own, which win.
 
     A usage error ends the process, as those of the command line do.

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..design import SequenceConstraints, optimize_sequence
 from ..signal._sequence_model import SequenceModel
+from ._outputs import check_free
 from ._signal_options import add_signal_options, model_maker_of, prior_of, sequence_of, signal_model_of
 from ._types import count, named_number, positive
 
@@ -54,8 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run it."""
-    if options.out.exists() and not options.overwrite:
-        raise FileExistsError(f"{options.out} exists; --overwrite replaces it.")
+    check_free(options.overwrite, options.out)
     limits = SequenceConstraints(
         rf_amplitude=options.rf_amplitude, rf_power=options.rf_power, pulse_duration=tuple(options.pulse_duration)
     )

@@ -16,6 +16,7 @@ from .._files import write_whole
 from ..datasets import make_fingerprints
 from ..diagnostics import bias_variance
 from ..pretrained import load_pretrained
+from ._outputs import check_free
 from ._types import count, positive
 
 
@@ -36,8 +37,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run it."""
-    if options.out is not None and options.out.exists() and not options.overwrite:
-        raise FileExistsError(f"{options.out} exists; --overwrite replaces it.")
+    if options.out is not None:
+        check_free(options.overwrite, options.out)
     pipeline = load_pretrained(options.model)
     model, prior, names = pipeline.model_, pipeline.prior_, pipeline.target_names_
     if model is None or prior is None or names is None:

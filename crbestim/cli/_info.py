@@ -18,6 +18,7 @@ from ..io._names import SUFFIXES
 from ..pretrained import load_pretrained
 from ..signal import PulseSequence
 from ._maps import versions
+from ._outputs import check_free
 from ._signal_options import read_sequence
 
 
@@ -55,8 +56,7 @@ def _show_network(options: argparse.Namespace) -> None:
     if options.save_sequence is not None:
         if pipeline.sequence_ is None:
             raise ValueError(f"{options.what} was saved without a pulse sequence.")
-        if options.save_sequence.exists() and not options.overwrite:
-            raise FileExistsError(f"{options.save_sequence} exists; --overwrite replaces it.")
+        check_free(options.overwrite, options.save_sequence)
         pipeline.sequence_.to_csv(options.save_sequence)
     if options.save_basis is not None or options.save_sequence is not None:
         return

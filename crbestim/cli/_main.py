@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser, commands = _parser()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser.parse_args(with_config(given, parser, commands))
+    options = parser.parse_args(with_config(given, commands))
     options.command_line = shlex.join(["crbestim", *given])
     try:
         with warnings.catch_warnings():

@@ -18,6 +18,7 @@ from ..io._names import prefix_of
 from ..io._optional import imported
 from ..io._save_estimates import REPORT
 from ..io._save_volume import FORMATS
+from ._outputs import check_free
 from ._types import count, named_path, processes
 from ._working_directory import working_directory
 
@@ -86,9 +87,7 @@ def make_maps(
     prefix = prefix_of(options.coefficients) if options.prefix is None else options.prefix
     files = [options.out / f"{prefix}{name}{options.format}" for name in names]
     files += [] if options.no_report else [options.out / f"{prefix}{REPORT}"]
-    present = [str(path) for path in files if path.exists()]
-    if present and not options.overwrite:
-        raise FileExistsError(f"{present[0]} exists; --overwrite replaces it.")
+    check_free(options.overwrite, *files)
     if not options.no_report:
         imported("matplotlib", "plot")
     start = perf_counter()

@@ -22,6 +22,7 @@ from ..datasets import make_fingerprints
 from ..io import Volume, load_basis, map_volume, open_volume, read_map, save_volume
 from ..noise import NoiseModel
 from ..signal import SignalModel
+from ._outputs import check_free
 from ._signal_options import add_signal_options, prior_of, signal_model_of
 from ._types import count, named_number, named_path, positive, processes
 from ._working_directory import working_directory
@@ -59,8 +60,7 @@ def run(options: argparse.Namespace) -> None:
     """Run it."""
     if (options.samples is None) == (not options.map):
         raise ValueError("give either --samples, for random tissues, or --map.")
-    if options.out.exists() and not options.overwrite:
-        raise FileExistsError(f"{options.out} exists; --overwrite replaces it.")
+    check_free(options.overwrite, options.out)
     model = signal_model_of(options)
     basis = None if options.basis is None else load_basis(options.basis)
     if options.map:

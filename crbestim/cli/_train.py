@@ -23,6 +23,7 @@ from ..nn import LOSSES
 from ..noise import NoiseModel
 from ..pretrained import save_pretrained
 from ..signal import SignalModel
+from ._outputs import check_free
 from ._signal_options import add_signal_options, prior_of, signal_model_of
 from ._types import count, positive
 
@@ -60,8 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run it."""
-    if options.out.exists() and not options.overwrite:
-        raise FileExistsError(f"{options.out} exists; --overwrite replaces it.")
+    check_free(options.overwrite, options.out)
     if not options.out.absolute().parent.is_dir():
         raise FileNotFoundError(f"The directory of {options.out} does not exist.")
     low, high = options.snr

@@ -19,7 +19,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
-from ._volume import Block, Volume, spatial_and_channels
+from ._volume import Volume, block_reader, spatial_and_channels
 
 _TEXT_BYTES = 79  # of the header's field for a description
 _DAMAGE = (
@@ -69,12 +69,9 @@ def open_nifti(path: Path) -> Volume:
     scaled = proxy.slope != 1 or proxy.inter != 0
     dtype = np.result_type(dtype, np.float32) if dtype.kind in "iu" or scaled else dtype
 
-    def read(block: Block) -> NDArray:
-        part = np.asarray(proxy[block[: len(proxy.shape)]])
-        size = tuple(len(range(*axis.indices(n))) for axis, n in zip(block, shape, strict=True))
-        return part.reshape(*size, n_channels).astype(dtype.newbyteorder("="), copy=False)
-
-    return Volume(path, shape, n_channels, dtype.newbyteorder("="), image.affine, header.copy(), read)
+    dtype = dtype.newbyteorder("=")
+    read = block_reader(proxy, shape, n_channels, dtype)
+    return Volume(path, shape, n_channels, dtype, image.affine, header.copy(), read)
 
 
 def write_nifti(file: BinaryIO, values: NDArray, like: Volume, description: str, compressed: bool) -> None:

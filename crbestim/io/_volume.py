@@ -140,6 +140,19 @@ def spatial_and_channels(shape: Sequence[int], path: Path) -> tuple[tuple[int, i
     return (sizes[0], sizes[1], sizes[2]), further[0] if further else 1
 
 
+def block_reader(
+    array: Any, shape: tuple[int, int, int], n_channels: int, dtype: np.dtype
+) -> Callable[[Block], NDArray]:
+    """Return what reads blocks of an array in a file, which may have fewer axes than three and others of length 1."""
+
+    def read(block: Block) -> NDArray:
+        part = np.asarray(array[block[: len(array.shape)]])
+        size = tuple(len(range(*axis.indices(n))) for axis, n in zip(block, shape, strict=True))
+        return part.reshape(*size, n_channels).astype(dtype, copy=False)
+
+    return read
+
+
 def _complex(real: NDArray, imaginary: NDArray) -> NDArray:
     """Join two parts as they are: a sum with 1j * infinity would make NaN of the real part."""
     values = np.empty(real.shape, np.result_type(real, imaginary, np.complex64))

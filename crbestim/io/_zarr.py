@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ._optional import imported
-from ._volume import Block, Volume, spatial_and_channels
+from ._volume import Volume, block_reader, spatial_and_channels
 
 
 def open_zarr(path: Path) -> Volume:
@@ -48,9 +47,4 @@ def open_zarr(path: Path) -> Volume:
         if affine.shape != (4, 4):
             raise ValueError(f"{path}: the attribute affine must have shape (4, 4); got {affine.shape}.")
 
-    def read(block: Block) -> NDArray:
-        part = np.asarray(array[block[: array.ndim]])
-        size = tuple(len(range(*axis.indices(n))) for axis, n in zip(block, shape, strict=True))
-        return part.reshape(*size, n_channels).astype(dtype, copy=False)
-
-    return Volume(path, shape, n_channels, dtype, affine, None, read)
+    return Volume(path, shape, n_channels, dtype, affine, None, block_reader(array, shape, n_channels, dtype))
