@@ -43,13 +43,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run it."""
     model, basis, prior, init = _signal(options)
+    n_coefficients = model.n_timepoints if basis is None else basis.shape[1]
+    volume, mask, covariates = open_inputs(options, n_coefficients, model.real_valued)
     known = [name for name, _ in options.covariate]
     estimator = NLLSEstimator(
         model, options.targets, basis=basis, prior=prior, known=known, noise_std=options.noise_std, init=init,
         n_starts=options.starts, verbose=0, random_state=options.seed,
     ).fit()  # fmt: skip
-    n_coefficients = model.n_timepoints if basis is None else basis.shape[1]
-    volume, mask, covariates = open_inputs(options, n_coefficients, model.real_valued)
     names = names_of(LeastSquaresEstimates(estimator).parameters, True, FURTHER_MAPS.values())
     make_maps(
         options, estimator, volume, names, {"Model": options.model or options.signal_model},
