@@ -10,13 +10,16 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from ._files import check_checkpoint, write_whole
+from ._files import check_checkpoint, only_run, write_whole
 
 _FORMAT = 1
+_LOCK = "run.lock"
 
 
 class ArrayLog:
     """One file a part, each whole or absent, and one that tells whose they are.
+
+    No other run can use the directory until it is closed, or the process ends.
 
     Parameters
     ----------
@@ -39,7 +42,7 @@ class ArrayLog:
     Raises
     ------
     TypeError, ValueError
-        If the path is no directory, holds other files or cannot be read.
+        If the path is no directory, holds other files, cannot be read or is in use by another run.
     """
 
     def __init__(self, path: Any, origin_name: str, origin: dict[str, Any]) -> None:
@@ -49,14 +52,27 @@ class ArrayLog:
         if checked.exists() and not checked.is_dir():
             raise ValueError(f"checkpoint: {path} is not a directory.")
         checked.mkdir(exist_ok=True)
-        self.is_new = not (checked / origin_name).exists()
+        self._running = only_run(checked / _LOCK)
+        try:
+            self._open(origin_name, origin)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, origin_name: str, origin: dict[str, Any]) -> None:
+        path = self.path / origin_name
+        self.is_new = not path.exists()
         if not self.is_new:
-            self.origin = read_origin(checked, origin_name, origin.keys())
+            self.origin = read_origin(self.path, origin_name, origin.keys())
             return
-        if any(not file.name.endswith(".partial") for file in checked.iterdir()):
-            raise ValueError(f"checkpoint: {path} holds other files; choose a new or an empty directory.")
+        if any(file.name != _LOCK and not file.name.endswith(".partial") for file in self.path.iterdir()):
+            raise ValueError(f"checkpoint: {self.path} holds other files; choose a new or an empty directory.")
         self.origin = {"format": _FORMAT, **origin}
-        write_whole(checked / origin_name, lambda file: file.write(json.dumps(self.origin).encode()))
+        write_whole(path, lambda file: file.write(json.dumps(self.origin).encode()))
+
+    def close(self) -> None:
+        """Let other runs use the directory."""
+        self._running.release()
 
     def read(self, part: int, names: Any = None) -> dict[str, NDArray] | None:
         """Return the arrays of a part (some of them, or all), or None if it is not there."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from filelock import BaseFileLock, FileLock, Timeout
 from numpy.typing import NDArray
 
 
@@ -33,6 +34,15 @@ def check_origin(path: Path, digest: object, expected: str, what: str) -> None:
         )
 
 
+def only_run(path: Path) -> BaseFileLock:
+    """Take a lock that is released with the process, or before; ValueError if another run holds it."""
+    lock = FileLock(path)
+    try:
+        return lock.acquire(blocking=False).lock
+    except Timeout:
+        raise ValueError(f"checkpoint: another run is at work there: it holds {path}.") from None
+
+
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Replace a file as a whole: a kill leaves the old one or the new one."""
     write_together({path: write}, overwrite=True)
@@ -48,11 +58,7 @@ def write_together(writers: Mapping[Path, Callable[[BinaryIO], Any]], *, overwri
     OSError
         If one cannot be written; then there is none of them, or the old ones.
     """
-    for path in writers:
-        if not path.absolute().parent.is_dir():
-            raise FileNotFoundError(f"The directory of {path} does not exist.")
-        if path.is_dir():
-            raise IsADirectoryError(f"{path} is a directory.")
+    check_places(writers)
     present = [str(path) for path in writers if path.exists()]
     if present and not overwrite:
         raise FileExistsError(f"{', '.join(present)} exists; it is only replaced with overwrite.")
@@ -74,6 +80,15 @@ def write_together(writers: Mapping[Path, Callable[[BinaryIO], Any]], *, overwri
         for path in partial.values():
             path.unlink(missing_ok=True)
         raise
+
+
+def check_places(paths: Iterable[Path]) -> None:
+    """Raise OSError if no file can be at one of them."""
+    for path in paths:
+        if not path.absolute().parent.is_dir():
+            raise FileNotFoundError(f"The directory of {path} does not exist.")
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a directory.")
 
 
 def digest_of(settings: dict[str, Any], *arrays: NDArray) -> str:

@@ -17,7 +17,6 @@ def with_config(arguments: list[str], commands: Mapping[str, argparse.ArgumentPa
     path = _config_path(arguments)
     if command is None or path is None:
         return arguments
-    position = arguments.index(command) + 1
     subparser = commands[command]
     try:
         with open(path, "rb") as file:
@@ -27,18 +26,29 @@ def with_config(arguments: list[str], commands: Mapping[str, argparse.ArgumentPa
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         subparser.error(f"--config: {path} is no TOML file: {error}")
     unknown = [name for name in settings if name not in commands]
-    if unknown or not all(isinstance(table, dict) for table in settings.values()):
-        subparser.error(f"--config: {path} may have tables named after commands only; found {', '.join(unknown)}")
+    wrong = unknown or [name for name, table in settings.items() if not isinstance(table, dict)]
+    if wrong:
+        subparser.error(f"--config: {path} may have tables named after commands only; found {', '.join(wrong)}")
     actions = {string.lstrip("-"): action for action in subparser._actions for string in action.option_strings}
     tokens: list[str] = []
     for name, value in settings.get(command, {}).items():
         action = actions.get(name)
         if action is None or name in ("config", "help", "h"):
             subparser.error(f"--config: {path}: {command} has no option {name!r}")
-        given = f"--{name}" in arguments or any(argument.startswith(f"--{name}=") for argument in arguments)
-        if not given:
+        if not any(_is_given(string, arguments) for string in _replaced_by(action, subparser)):
             tokens += _tokens(name, value, action, subparser)
-    return [*arguments[:position], *tokens, *arguments[position:]]
+    return [*arguments, *tokens]  # behind them, so that no list takes what has its place
+
+
+def _replaced_by(action: argparse.Action, parser: argparse.ArgumentParser) -> list[str]:
+    """Return the options that an option of the command line replaces: itself, and those that exclude it."""
+    groups = [group._group_actions for group in parser._mutually_exclusive_groups]
+    excluded = [other for group in groups if action in group for other in group]
+    return [string for other in [action, *excluded] for string in other.option_strings]
+
+
+def _is_given(option: str, arguments: list[str]) -> bool:
+    return option in arguments or any(argument.startswith(f"{option}=") for argument in arguments)
 
 
 def _tokens(name: str, value: Any, action: argparse.Action, parser: argparse.ArgumentParser) -> list[str]:

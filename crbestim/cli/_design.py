@@ -8,19 +8,19 @@ The progress is written down beside --out, and the same command goes on from the
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from ..design import SequenceConstraints, optimize_sequence
 from ..signal._sequence_model import SequenceModel
-from ._outputs import check_free
+from ._outputs import check_outputs
 from ._signal_options import add_signal_options, model_maker_of, prior_of, sequence_of, signal_model_of
-from ._types import count, named_number, positive
+from ._types import count, file_ending_in, named_number, positive
+from ._working_directory import state_beside
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("--out", type=Path, required=True, metavar="CSV", help="the pulse train")
+    parser.add_argument("--out", type=file_ending_in(".csv"), required=True, metavar="CSV", help="the pulse train")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     add_signal_options(parser)
     group = parser.add_argument_group("aim")
@@ -55,24 +55,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run it."""
-    check_free(options.overwrite, options.out)
+    check_outputs(options.overwrite, options.out)
     limits = SequenceConstraints(
         rf_amplitude=options.rf_amplitude, rf_power=options.rf_power, pulse_duration=tuple(options.pulse_duration)
     )
-    checkpoint = options.out.with_name(options.out.name + ".checkpoint")
     model = signal_model_of(options)
     template: dict[str, Any] = {"model": model}
     if not isinstance(model, SequenceModel):
         template = {"model": model_maker_of(options), "sequence": sequence_of(options)}
-    design = optimize_sequence(
-        **template, prior=prior_of(options), targets=options.targets, weights=dict(options.weight) or None,
-        constraints=limits, known=options.known, cost=options.cost, n_tissues=options.tissues,
-        n_starts=options.starts, n_hops=options.hops, max_iter=options.iterations, refine_iter=options.refinement,
-        time_budget=options.time_budget, checkpoint=checkpoint, random_state=options.seed, progress=not options.quiet,
-    )  # fmt: skip
-    design.sequence.to_csv(options.out, f"designed by {options.command_line}")
-    if design.complete:
-        checkpoint.unlink(missing_ok=True)
+    with state_beside(options.out) as state:
+        design = optimize_sequence(
+            **template, prior=prior_of(options), targets=options.targets, weights=dict(options.weight) or None,
+            constraints=limits, known=options.known, cost=options.cost, n_tissues=options.tissues,
+            n_starts=options.starts, n_hops=options.hops, max_iter=options.iterations, refine_iter=options.refinement,
+            time_budget=options.time_budget, checkpoint=state, random_state=options.seed, progress=not options.quiet,
+        )  # fmt: skip
+        design.sequence.to_csv(options.out, f"designed by {options.command_line}")
+        if design.complete:
+            state.unlink(missing_ok=True)
     print(design.bounds.to_string(float_format="{:.4g}".format))
     print(design.limits.to_string(float_format="{:.4g}".format))
     print(f"{options.out}: {design}")

@@ -8,7 +8,6 @@ Fresh tissues of the network's prior, each with many noise realizations. For exa
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import pandas as pd
 
@@ -16,13 +15,15 @@ from .._files import write_whole
 from ..datasets import make_fingerprints
 from ..diagnostics import bias_variance
 from ..pretrained import load_pretrained
-from ._outputs import check_free
-from ._types import count, positive
+from ._outputs import check_outputs
+from ._signal_options import add_signal_options, model_of_network
+from ._types import count, file_ending_in, positive
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("--model", required=True, metavar="NAME|FILE", help="network")
+    add_signal_options(parser)
     parser.add_argument(
         "--snr", type=positive, nargs="+", default=[50.0], metavar="SNR", help="|M0| over the noise (default: 50)"
     )
@@ -31,18 +32,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--realizations", type=count, default=100, metavar="N", help="of the noise (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
-    parser.add_argument("--out", type=Path, metavar="CSV", help="write the table to a file as well")
+    parser.add_argument("--out", type=file_ending_in(".csv"), metavar="CSV", help="write the table to a file as well")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
 
 
 def run(options: argparse.Namespace) -> None:
     """Run it."""
     if options.out is not None:
-        check_free(options.overwrite, options.out)
+        check_outputs(options.overwrite, options.out)
     pipeline = load_pretrained(options.model)
-    model, prior, names = pipeline.model_, pipeline.prior_, pipeline.target_names_
-    if model is None or prior is None or names is None:
-        raise ValueError(f"--model: {options.model} was saved without a model, prior or names that can be rebuilt.")
+    model, prior = model_of_network(options, pipeline)
+    names = pipeline.target_names_
+    if names is None:
+        raise ValueError(f"--model: {options.model} was saved without the names of its targets.")
     basis = pipeline[0].basis_
     data = make_fingerprints(
         model, prior, options.samples, names, basis=basis, compressed=True, random_state=options.seed,

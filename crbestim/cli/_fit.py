@@ -20,7 +20,7 @@ from ..io._estimates import LeastSquaresEstimates
 from ..io._save_estimates import names_of
 from ..pretrained import load_pretrained
 from ._maps import add_volume_options, make_maps, open_inputs
-from ._signal_options import add_signal_options, prior_of, signal_model_of
+from ._signal_options import add_signal_options, model_of_network, prior_of, signal_model_of
 from ._types import count, positive
 
 
@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_volume_options(parser)
     group = add_signal_options(parser)
     group.add_argument(
-        "--model", metavar="NAME|FILE", help="network whose signal model, sequence, basis and prior to take"
+        "--model", metavar="NAME|FILE", help="network whose signal model, pulse train, basis and prior to take"
     )
     group.add_argument("--basis", type=Path, metavar="FILE", help="of the coefficients: BART (.cfl) or .npy")
     group = parser.add_argument_group("fit")
@@ -64,9 +64,6 @@ def _signal(options: argparse.Namespace) -> tuple[Any, Any, Any, Any]:
         if options.init:
             raise ValueError("--init needs --model, the network to start from.")
         return signal_model_of(options), basis, prior_of(options), None
-    if options.sequence is not None or options.prior is not None:
-        raise ValueError("--model brings sequence and prior; leave out --sequence and --prior.")
     pipeline = load_pretrained(options.model, basis=basis)
-    if pipeline.model_ is None:
-        raise ValueError(f"--model: {options.model} was saved without a signal model that can be rebuilt.")
-    return pipeline.model_, pipeline[0].basis_, pipeline.prior_, pipeline if options.init else None
+    model, prior = model_of_network(options, pipeline)
+    return model, pipeline[0].basis_, prior, pipeline if options.init else None

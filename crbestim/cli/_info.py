@@ -18,8 +18,9 @@ from ..io._names import SUFFIXES
 from ..pretrained import load_pretrained
 from ..signal import PulseSequence
 from ._maps import versions
-from ._outputs import check_free
+from ._outputs import check_outputs
 from ._signal_options import read_sequence
+from ._types import file_ending_in
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -28,8 +29,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "what", nargs="?", help="network (name or .safetensors), volume or pulse train (default: the versions)"
     )
     group = parser.add_argument_group("of a network")
-    group.add_argument("--save-basis", type=Path, metavar="FILE", help="write its basis: BART (.cfl) or .npy")
-    group.add_argument("--save-sequence", type=Path, metavar="FILE", help="write its pulse train (CSV)")
+    group.add_argument(
+        "--save-basis",
+        type=file_ending_in(".cfl", ".npy"),
+        metavar="FILE",
+        help="write its basis: BART (.cfl) or .npy",
+    )
+    group.add_argument(
+        "--save-sequence", type=file_ending_in(".csv"), metavar="FILE", help="write its pulse train (.csv)"
+    )
     group.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
 
@@ -51,14 +59,17 @@ def run(options: argparse.Namespace) -> None:
 
 def _show_network(options: argparse.Namespace) -> None:
     pipeline = load_pretrained(options.what)
-    if options.save_basis is not None:
-        save_basis(options.save_basis, pipeline[0].basis_, overwrite=options.overwrite)
+    written = [path for path in (options.save_basis, options.save_sequence) if path is not None]
+    companions = [path.with_suffix(".hdr") for path in written if path.suffix == ".cfl"]
+    check_outputs(options.overwrite, *written, *companions)
     if options.save_sequence is not None:
         if pipeline.sequence_ is None:
             raise ValueError(f"{options.what} was saved without a pulse sequence.")
-        check_free(options.overwrite, options.save_sequence)
         pipeline.sequence_.to_csv(options.save_sequence)
-    if options.save_basis is not None or options.save_sequence is not None:
+    if options.save_basis is not None:
+        save_basis(options.save_basis, pipeline[0].basis_, overwrite=options.overwrite)
+    if written:
+        print("\n".join(f"{path} written" for path in written))
         return
     print(pipeline.card_.strip() or "(no model card)")
     print(f"\ntargets: {', '.join(pipeline.target_names_ or ['unnamed'])}")

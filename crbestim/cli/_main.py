@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 import warnings
@@ -63,10 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interruption:
         _tell(options, f"interrupted. {interruption}".strip())
         return 130
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except Exception as error:
         if options.debug:
             raise
-        _tell(options, f"error: {_one_line(error)}")
+        _tell(options, f"error: {_one_line(error, options)}")
         return 1
     return 0
 
@@ -102,7 +103,14 @@ def _tell(options: argparse.Namespace, text: str) -> None:
     print(f"crbestim {options.command}: {text}", file=sys.stderr)
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(error: Exception, options: argparse.Namespace) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+        text = f"{error.filename}: {error.strerror}"
+    else:
+        text = str(error) or type(error).__name__
+    if not isinstance(error, (ValueError, TypeError, OSError, ImportError)):
+        text = f"{type(error).__name__}: {text} (--debug shows where)"
+    for name in sorted(vars(options), key=len, reverse=True):  # arguments in Python are options here
+        pattern = rf"(?<![\w-]){name}\b" if "_" in name else rf"^{name}(?=( must|:))"
+        text = re.sub(pattern, f"--{name.replace('_', '-')}", text)
+    return " ".join([*text.split(), *(note for note in getattr(error, "__notes__", []))])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -13,16 +14,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..io import Volume, estimate_volume, open_coefficients, read_map, read_mask, save_estimates
+from ..io import (
+    QualityFlag,
+    Volume,
+    VolumeEstimates,
+    estimate_volume,
+    open_coefficients,
+    open_volume,
+    read_map,
+    read_mask,
+    save_estimates,
+)
 from ..io._names import prefix_of
+from ..io._open import check_same_space
 from ..io._optional import imported
-from ..io._save_estimates import REPORT
+from ..io._save_estimates import paths_of
 from ..io._save_volume import FORMATS
-from ._outputs import check_free
-from ._types import count, named_path, processes
+from ._outputs import check_outputs
+from ._types import count, name_part, named_path, processes
 from ._working_directory import working_directory
 
 _BYTES_PER_VOXEL = 4
+_SUSPICIOUS = 0.5  # share of estimates outside of the prior
 
 
 def add_volume_options(parser: argparse.ArgumentParser) -> None:
@@ -41,12 +54,18 @@ def add_volume_options(parser: argparse.ArgumentParser) -> None:
         "--mask", type=Path, metavar="FILE", help="estimate where it is not zero (default: where data are)"
     )
     group.add_argument(
+        "--like", type=Path, metavar="FILE",
+        help="volume whose affine to take where the coefficients have none, as those of BART (default: the mask)",
+    )  # fmt: skip
+    group.add_argument(
         "--covariate", type=named_path, action="append", default=[], metavar="NAME=MAP",
         help="map of a known parameter in SI units, such as B1=b1.nii.gz; may be repeated",
     )  # fmt: skip
     group = parser.add_argument_group("output")
     group.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the maps")
-    group.add_argument("--prefix", help="what their names begin with (default: the entities of the input's name)")
+    group.add_argument(
+        "--prefix", type=name_part, help="what their names begin with (default: the entities of the input's name)"
+    )
     group.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of the maps (default: %(default)s)")
     group.add_argument("--no-report", action="store_true", help="write no report.html")
     group.add_argument("--overwrite", action="store_true", help="replace files that exist")
@@ -59,7 +78,10 @@ def add_volume_options(parser: argparse.ArgumentParser) -> None:
         "--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work, such as tcp://host:8786"
     )
     group.add_argument(
-        "--checkpoint", type=Path, metavar="DIR", help="directory of finished parts (default: one in --out)"
+        "--checkpoint",
+        type=Path,
+        metavar="DIR",
+        help="directory of finished parts, until all are (default: one in --out)",
     )
 
 
@@ -71,8 +93,21 @@ def open_inputs(
         options.coefficients, n_coefficients, imaginary=options.imaginary, conjugate=options.conjugate,
         real_valued=real_valued,
     )  # fmt: skip
+    for place in (options.like, options.mask):
+        if place is not None:
+            other = open_volume(place)
+            check_same_space(other, volume)
+            volume = volume.at_place_of(other)
     mask = None if options.mask is None else read_mask(options.mask, volume)
     return volume, mask, {name: read_map(path, volume) for name, path in options.covariate}
+
+
+def check_covariates(options: argparse.Namespace, wanted: Sequence[str]) -> None:
+    """Raise ValueError unless there is one map of each known parameter."""
+    given = [name for name, _ in options.covariate]
+    if sorted(given) != sorted(wanted):
+        needed = f"a map of each of {', '.join(wanted)}" if wanted else "none, as the network takes none"
+        raise ValueError(f"--covariate: there must be {needed}; got {', '.join(given) or 'none'}.")
 
 
 def make_maps(
@@ -85,13 +120,13 @@ def make_maps(
 ) -> None:
     """Estimate, write all maps and the report, and tell where they are."""
     prefix = prefix_of(options.coefficients) if options.prefix is None else options.prefix
-    files = [options.out / f"{prefix}{name}{options.format}" for name in names]
-    files += [] if options.no_report else [options.out / f"{prefix}{REPORT}"]
-    check_free(options.overwrite, *files)
+    files = paths_of(options.out, names, prefix, options.format, not options.no_report)
+    check_outputs(options.overwrite, *files, with_directory=True)
     if not options.no_report:
         imported("matplotlib", "plot")
     start = perf_counter()
-    with working_directory(options.out, options.command, options.checkpoint) as parts:
+    run = f"{options.command}-{prefix.strip('_') or 'maps'}"
+    with working_directory(options.out, run, options.checkpoint) as parts:
         _check_space(options.out, volume, 2 * len(names))
         estimates = estimate_volume(
             estimator, volume, most_voxels=options.block_voxels, checkpoint=parts, n_jobs=options.jobs,
@@ -107,6 +142,20 @@ def make_maps(
     n_voxels = int(np.isfinite(estimates.maps[0].values).sum())
     seconds = perf_counter() - start
     print(f"{n_voxels} voxels in {seconds:.1f} s; {len(written)} files in {options.out}")
+    _tell_quality(estimates, n_voxels)
+
+
+def _tell_quality(estimates: VolumeEstimates, n_voxels: int) -> None:
+    shares = {bit: np.count_nonzero(estimates.quality & bit) / n_voxels for bit in estimates.quality_labels}
+    for bit, text in estimates.quality_labels.items():
+        print(f"{shares[bit]:6.1%} {text}")
+    outside = shares.get(int(QualityFlag.OUTSIDE_PRIOR), 0)
+    if outside > _SUSPICIOUS:
+        print(
+            f"warning: {outside:.0%} of the voxels have an estimate outside of the training's prior. Are they tissue "
+            "(--mask), of the network's pulse train and basis (--sequence, --basis) and convention (--conjugate)?",
+            file=sys.stderr,
+        )
 
 
 def versions() -> dict[str, str]:

@@ -17,8 +17,8 @@ from ..io import Volume, load_basis, read_map, read_mask
 from ..io._estimates import NetworkEstimates
 from ..io._save_estimates import names_of
 from ..noise import estimate_noise_std
-from ..pretrained import PretrainedPipeline, load_pretrained
-from ._maps import add_volume_options, make_maps, open_inputs
+from ..pretrained import load_pretrained
+from ._maps import add_volume_options, check_covariates, make_maps, open_inputs
 from ._signal_options import read_sequence
 from ._types import number_or_path
 
@@ -54,30 +54,34 @@ def run(options: argparse.Namespace) -> None:
         sequence=None if options.sequence is None else read_sequence(options.sequence),
         basis=None if options.basis is None else load_basis(options.basis),
     )
-    volume, mask, covariates = open_inputs(options, pipeline[0].n_components_, _takes_real_data(pipeline))
-    noise_std = _noise_std(options, volume)
-    details = {
-        "Model": options.model,
-        "NoiseStd": noise_std if isinstance(noise_std, float) else str(options.noise_std),
-    }
-    names = names_of(NetworkEstimates(pipeline).parameters, noise_std is not None)
+    estimates = NetworkEstimates(pipeline)
+    check_covariates(options, estimates.covariate_names)
+    if options.check_model and options.noise_std is None and options.background is None:
+        raise ValueError("--check-model needs the noise level: --noise-std or --background.")
+    if options.check_model and pipeline.model_ is None:
+        raise ValueError(f"--check-model needs the signal model, which the file of {options.model} cannot tell.")
+    volume, mask, covariates = open_inputs(options, pipeline[0].n_components_, estimates.real_valued)
+    noise_std = _noise_std(options, volume, mask)
+    checked = [name for name in ("sequence", "basis") if getattr(options, name) is not None]
+    details = {"Model": options.model, "Compared with the network's own": " and ".join(checked) or "nothing"}
+    if noise_std is not None:
+        details["NoiseStd"] = noise_std if isinstance(noise_std, float) else str(options.noise_std)
+    names = names_of(estimates.parameters, noise_std is not None)
     make_maps(
         options, pipeline, volume, names, details,
         mask=mask, covariates=covariates, noise_std=noise_std, check_model=options.check_model,
     )  # fmt: skip
 
 
-def _takes_real_data(pipeline: PretrainedPipeline) -> bool:
-    model = pipeline.model_
-    return model is not None and bool(model.real_valued)
-
-
-def _noise_std(options: argparse.Namespace, volume: Volume) -> float | NDArray | None:
+def _noise_std(options: argparse.Namespace, volume: Volume, mask: NDArray[np.bool_] | None) -> float | NDArray | None:
     if isinstance(options.noise_std, Path):
         return read_map(options.noise_std, volume)
     if options.background is None:
         return options.noise_std
     background = read_mask(options.background, volume)
+    if mask is not None and (mask & background).any():
+        n_both = int((mask & background).sum())
+        raise ValueError(f"--background {options.background}: {n_both} of its voxels belong to the mask as well.")
     chosen = np.flatnonzero(background.any(axis=(0, 1)))
     values = [
         volume.read((slice(None), slice(None), slice(z, z + 1)))[background[:, :, z : z + 1]] for z in chosen.tolist()

@@ -17,17 +17,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .._files import write_together
+from .._files import digest_of, write_together
 from ..datasets import make_fingerprints
-from ..io import Volume, load_basis, map_volume, open_volume, read_map, save_volume
+from ..io import Volume, load_basis, map_volume, open_volume, read_map, read_mask, save_volume
+from ..io._save_volume import FORMATS
 from ..noise import NoiseModel
+from ..pretrained._models import pack_model
 from ..signal import SignalModel
-from ._outputs import check_free
+from ._outputs import check_outputs
 from ._signal_options import add_signal_options, prior_of, signal_model_of
 from ._types import count, named_number, named_path, positive, processes
 from ._working_directory import working_directory
 
 _BLOCK = 2**11
+_OF_SAMPLES = ("prior", "targets")
+_OF_MAPS = ("value", "snr", "mask", "jobs", "scheduler")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -42,12 +46,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("maps")
     group.add_argument(
         "--map", type=named_path, action="append", default=[], metavar="NAME=FILE",
-        help="map of a parameter in SI units; may be repeated. Voxels that are NaN or 0 in the first are left out",
+        help="map of a parameter in SI units; may be repeated",
     )  # fmt: skip
     group.add_argument(
         "--value", type=named_number, action="append", default=[], metavar="NAME=NUMBER",
         help="the same value of a parameter everywhere; may be repeated",
     )  # fmt: skip
+    group.add_argument(
+        "--mask", type=Path, metavar="FILE", help="simulate where it is not zero (default: where the first map is not)"
+    )
     group.add_argument("--snr", type=positive, metavar="SNR", help="add noise: |M0| = 1 over its standard deviation")
     group.add_argument(
         "--jobs", type=processes, metavar="N", help="processes; -1: all cores (default: one, with threads)"
@@ -60,7 +67,15 @@ def run(options: argparse.Namespace) -> None:
     """Run it."""
     if (options.samples is None) == (not options.map):
         raise ValueError("give either --samples, for random tissues, or --map.")
-    check_free(options.overwrite, options.out)
+    kind, unused = ("--map", _OF_SAMPLES) if options.map else ("--samples", _OF_MAPS)
+    without_use = [name for name in unused if getattr(options, name)]
+    if without_use:
+        raise ValueError(f"--{without_use[0]} has no use with {kind}; leave it out.")
+    suffixes = FORMATS if options.map else (".npz",)
+    if not options.out.name.endswith(suffixes):
+        raise ValueError(f"--out must end in {' or '.join(suffixes)} with {kind}; got {options.out}.")
+    companions = [options.out.with_suffix(".hdr")] if options.out.suffix == ".cfl" else []
+    check_outputs(options.overwrite, options.out, *companions)
     model = signal_model_of(options)
     basis = None if options.basis is None else load_basis(options.basis)
     if options.map:
@@ -70,8 +85,6 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _simulate_samples(options: argparse.Namespace, model: SignalModel, basis: NDArray | None) -> None:
-    if options.out.suffix != ".npz":
-        raise ValueError(f"--out of random tissues must end in .npz; got {options.out}.")
     data = make_fingerprints(
         model, prior_of(options), options.samples, options.targets, basis=basis, compressed=basis is not None,
         random_state=options.seed, progress=not options.quiet,
@@ -98,6 +111,14 @@ class _Simulation:
         }
 
 
+def _settings(options: argparse.Namespace, model: SignalModel, basis: NDArray | None) -> str:
+    """Identify the simulation by the contents of the files."""
+    description, arrays = pack_model(model)
+    path = (options.signal_model or "").rpartition(":")[0]
+    code = Path(path).read_text() if path else ""
+    return digest_of({"model": description, "code": code}, *arrays.values(), *([] if basis is None else [basis]))
+
+
 def _simulate_maps(options: argparse.Namespace, model: SignalModel, basis: NDArray | None) -> None:
     paths, values = dict(options.map), dict(options.value)
     names = model.parameter_names
@@ -106,15 +127,14 @@ def _simulate_maps(options: argparse.Namespace, model: SignalModel, basis: NDArr
     like = open_volume(next(iter(paths.values())))
     maps = {name: read_map(path, like) for name, path in paths.items()}
     first = next(iter(maps.values()))
-    mask = np.isfinite(first) & (first != 0)
+    mask = np.isfinite(first) & (first != 0) if options.mask is None else read_mask(options.mask, like)
     columns = [maps[name] if name in maps else np.full(like.shape, values[name]) for name in names]
     theta = Volume.from_array(np.stack(columns, axis=-1), like)
-    folder = options.out.absolute().parent
-    with working_directory(folder, "simulate", None) as parts:
+    with working_directory(options.out.absolute().parent, f"simulate-{options.out.name}", None) as parts:
         found = map_volume(
             _Simulation(model, basis), theta, mask=mask, most_voxels=_BLOCK, checkpoint=parts,
-            settings=repr((options.signal_model, str(options.sequence), str(options.basis))), n_jobs=options.jobs,
-            scheduler=options.scheduler, verbose=0 if options.quiet else 1, description="simulation",
+            settings=_settings(options, model, basis), n_jobs=options.jobs, scheduler=options.scheduler,
+            verbose=0 if options.quiet else 1, description="simulation",
         )["signal"]  # fmt: skip
         found[~mask] = 0
         if options.snr is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -41,8 +42,27 @@ def number_or_path(text: str) -> float | Path:
     try:
         float(text)
     except ValueError:
-        return Path(text)
+        if text.strip("+-.,0123456789eE"):
+            return Path(text)
     return positive(text)
+
+
+def file_ending_in(*suffixes: str) -> Callable[[str], Path]:
+    """Return the kind of files with one of these suffixes."""
+
+    def named(text: str) -> Path:
+        if not text.endswith(suffixes):
+            raise argparse.ArgumentTypeError(f"must end in {' or '.join(suffixes)}; got {text!r}")
+        return Path(text)
+
+    return named
+
+
+def name_part(text: str) -> str:
+    """What may be in the name of a file."""
+    if Path(text).name != text:
+        raise argparse.ArgumentTypeError(f"must be a part of a file's name; got {text!r}")
+    return text
 
 
 def named_path(text: str) -> tuple[str, Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from copy import copy
 from typing import Any, Literal
 
@@ -274,13 +275,16 @@ class NLLSEstimator(ModelEstimator):
         if self._first_start is not None and len(present):
             init = self._first_start.predict(X, covariates, present)
         result = LeastSquaresResult._empty(self.model.parameter_names, self.target_names_, voxels.status)
-        log = None
-        if checkpoint is not None:
-            digest = self._digest(X, covariates, voxels.status)
-            log = BatchLog(checkpoint, digest, self._fingerprint(init), result)
         step = self._voxels_at_a_time()
         batches = [slice(first, min(first + step, len(present))) for first in range(0, len(present), step)]
-        with tqdm(total=len(present), desc="least squares", unit="voxel", disable=not self.verbose) as progress:
+        with ExitStack() as stack:
+            log = None
+            if checkpoint is not None:
+                digest = self._digest(X, covariates, voxels.status)
+                log = stack.enter_context(closing(BatchLog(checkpoint, digest, self._fingerprint(init), result)))
+            progress = stack.enter_context(
+                tqdm(total=len(present), desc="least squares", unit="voxel", disable=not self.verbose)
+            )
             for rows, part in self._fit_batches(batches, data, known, init, present, log):
                 result._put(present[rows], part)
                 progress.update(len(part))

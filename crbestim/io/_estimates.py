@@ -42,11 +42,15 @@ class NetworkEstimates:
     def parameters(self) -> tuple[Parameter, ...]:
         """The targets."""
         names = self.pipeline[-1].target_names_ or [f"target{i + 1}" for i in range(self._n_targets)]
-        model = getattr(self.pipeline, "model_", None)
-        known = {} if model is None else {parameter.name: parameter for parameter in model.parameters}
+        known = {parameter.name: parameter for parameter in getattr(self.pipeline, "parameters_", None) or ()}
         return tuple(
             known.get(name, Parameter(name, rf"\mathrm{{{name}}}", "unknown", (-np.inf, np.inf))) for name in names
         )
+
+    @property
+    def real_valued(self) -> bool:
+        """Whether it was trained with real data."""
+        return not self.pipeline[0]._complex
 
     @property
     def covariate_names(self) -> Sequence[str]:

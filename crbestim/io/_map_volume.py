@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -93,14 +94,16 @@ def map_volume(
     if not blocks:
         why = "all values are zero" if mask is None else "the mask is empty"
         raise ValueError(f"{volume.path}: there is no voxel to compute: {why}.")
-    log = None
-    if checkpoint is not None:
-        log = ArrayLog(checkpoint, _ORIGIN, {"digest": digest})
-        check_origin(log.path, log.origin["digest"], digest, "a computation")
-
     result: Rows = {}
     missing = []
-    with tqdm(total=int(inside.sum()), desc=description, unit="voxel", disable=not verbose) as progress:
+    with ExitStack() as stack:
+        log = None
+        if checkpoint is not None:
+            log = stack.enter_context(closing(ArrayLog(checkpoint, _ORIGIN, {"digest": digest})))
+            check_origin(log.path, log.origin["digest"], digest, "a computation")
+        progress = stack.enter_context(
+            tqdm(total=int(inside.sum()), desc=description, unit="voxel", disable=not verbose)
+        )
 
         def fits(block: Block, part: Mapping[str, NDArray]) -> bool:
             shapes = {name: values.shape[3:] for name, values in result.items()} or {

@@ -94,6 +94,13 @@ def names_of(parameters: Iterable[Parameter], with_std: bool, further: Iterable[
     return [*names, *(name for parameter in further for name in _names(parameter, False)), _QUALITY]
 
 
+def paths_of(directory: Path, names: Iterable[str], prefix: str, file_format: Format, with_report: bool) -> list[Path]:
+    """Return all files of maps with these names, and the report."""
+    suffixes = [file_format, ".json", *([".hdr"] if file_format == ".cfl" else [])]
+    files = [f"{prefix}{name}{suffix}" for name in names for suffix in suffixes]
+    return [directory / file for file in [*files, *([f"{prefix}{REPORT}"] if with_report else [])]]
+
+
 def _names(parameter: Parameter, with_std: bool) -> list[str]:
     return [f"{parameter.name}map", *([f"desc-std_{parameter.name}map"] if with_std else [])]
 

@@ -93,6 +93,10 @@ class Volume:
         except (OSError, ValueError, EOFError, RuntimeError) as error:  # the last by codecs of Zarr
             raise ValueError(f"{self.path} cannot be read: {error}.") from error
 
+    def at_place_of(self, other: Volume) -> Volume:
+        """Return it with the affine of another one of the same voxels, if it has none of its own."""
+        return replace(self, affine=other.affine) if self.affine is None else self
+
     def __repr__(self) -> str:
         size = " x ".join(map(str, self.shape))
         return f"Volume({self.path}, {size} voxels, {self.n_channels} {self.dtype} values each)"

@@ -42,9 +42,20 @@ class BatchLog:
     def __init__(self, path: Any, digest: str, fingerprint: FloatArray, result: LeastSquaresResult) -> None:
         own = (digest, fingerprint.tolist(), result.parameter_names, result.target_names, result.status.tolist())
         self._log = ArrayLog(path, _ORIGIN, dict(zip(_ENTRIES, own, strict=True)))
+        try:
+            self._check(digest, fingerprint)
+        except BaseException:
+            self._log.close()
+            raise
+
+    def _check(self, digest: str, fingerprint: FloatArray) -> None:
         known = np.array(self._log.origin["fingerprint"], dtype=np.float64)
         same = known.shape == fingerprint.shape and np.allclose(known, fingerprint, _AGREEMENT, 0, equal_nan=True)
         check_origin(self._log.path, self._log.origin["digest"] if same else None, digest, "a fit")
+
+    def close(self) -> None:
+        """Let other runs use the directory."""
+        self._log.close()
 
     def read(self, batch: int, rows: NDArray) -> LeastSquaresResult | None:
         """Return the fits of a batch, those of some rows, or None if it is not there."""

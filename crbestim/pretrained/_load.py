@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from ..signal import PulseSequence
 from ._compressors import unpack_compressor
 from ._format import check_names_or_none, read_file
-from ._models import unpack_model
+from ._models import unpack_model, unpack_parameters
 from ._pipeline import Origin, PretrainedPipeline
 from ._priors import unpack_prior
 from ._regressors import unpack_regressor
@@ -92,11 +92,13 @@ def _unpacked(path: Path) -> PretrainedPipeline:
         raise ValueError(
             f"the sequence has {sequence.n_pulses} pulses, but the basis has {compressor.n_features_in_} rows"
         )
+    parameters = None if header["model"] is None else unpack_parameters(header["model"], model)
     prior, table = (None, None) if header["prior"] is None else unpack_prior(header["prior"], arrays)
     if not isinstance(header["card"], str) or not isinstance(header["versions"], dict):
         raise ValueError("card and versions must be text and a table of texts")
     return PretrainedPipeline._of(
-        list(zip(steps, (compressor, regressor), strict=True)), Origin(model, sequence, prior, table, header)
+        list(zip(steps, (compressor, regressor), strict=True)),
+        Origin(model, parameters, sequence, prior, table, header),
     )
 
 

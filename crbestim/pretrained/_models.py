@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import astuple
 from typing import Any
 
 from .. import signal
-from ..signal import PulseSequence, SignalModel
+from ..signal import Parameter, PulseSequence, SignalModel
 from ._format import Arrays, plain, take
 
 _TRAIN = ("flip_angle", "pulse_duration")
@@ -23,7 +24,11 @@ _MODELS: dict[str, Callable[..., SignalModel]] = {
 
 def pack_model(model: SignalModel) -> tuple[dict[str, Any], Arrays]:
     """Return what the model is, and the arrays of its sequence, if it has one."""
-    description: dict[str, Any] = {"class": type(model).__name__, "parameters": list(model.parameter_names)}
+    description: dict[str, Any] = {
+        "class": type(model).__name__,
+        "parameters": list(model.parameter_names),
+        "details": [plain(astuple(parameter)[1:]) for parameter in model.parameters],
+    }
     sequence = getattr(model, "sequence", None)
     if not isinstance(sequence, PulseSequence):
         return description, {}
@@ -59,3 +64,17 @@ def unpack_model(description: dict[str, Any], arrays: Arrays) -> tuple[SignalMod
             "network was trained"
         )
     return model, sequence
+
+
+def unpack_parameters(description: dict[str, Any], model: SignalModel | None) -> tuple[Parameter, ...] | None:
+    """Return the parameters of a model that may not be there itself; None if an older file does not tell them."""
+    if model is not None:
+        return model.parameters
+    if "details" not in description:
+        return None
+    return tuple(
+        Parameter(name, str(symbol), str(unit), (float(low), float(high)), closed)
+        for name, (symbol, unit, (low, high), closed) in zip(
+            description["parameters"], description["details"], strict=True
+        )
+    )

@@ -14,7 +14,7 @@ from sklearn.base import clone
 from ..datasets import Prior
 from ..estimators import Pipeline
 from ..noise import NoiseModel
-from ..signal import PulseSequence, SignalModel
+from ..signal import Parameter, PulseSequence, SignalModel
 from ._format import Header
 from ._matching import check_same_basis, check_same_sequence
 
@@ -24,6 +24,7 @@ class Origin:
     """What a file tells beside the pipeline itself."""
 
     model: SignalModel | None
+    parameters: tuple[Parameter, ...] | None
     sequence: PulseSequence | None
     prior: Prior | None
     prior_table: pd.DataFrame | None
@@ -48,6 +49,8 @@ class PretrainedPipeline(Pipeline):
     ----------
     model_ : SignalModel or None
         The signal model, if it can be rebuilt; otherwise `header_` has its name.
+    parameters_ : tuple of Parameter or None
+        Names, symbols, units and ranges of the model's parameters, if the network was saved with a model.
     sequence_ : PulseSequence or None
         The pulse train, if the model has one.
     prior_ : Prior or None
@@ -121,6 +124,11 @@ class PretrainedPipeline(Pipeline):
     def model_(self) -> SignalModel | None:
         """The signal model, if it can be rebuilt."""
         return self._origin.model
+
+    @property
+    def parameters_(self) -> tuple[Parameter, ...] | None:
+        """The model's parameters."""
+        return self._origin.parameters
 
     @property
     def sequence_(self) -> PulseSequence | None:

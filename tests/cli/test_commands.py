@@ -143,14 +143,28 @@ def test_design(run, pulses):
     [
         (["simulate", "--out", "a.npz"], "either --samples"),
         (["simulate", "--samples", "3", "--out", "a.nii"], "must end in .npz"),
+        (["simulate", "--map", "T1=T1.nii", "--out", "a.npz"], "must end in .nii.gz or .nii or .cfl"),
         (["simulate", "--map", "T1=T1.nii", "--out", "a.nii"], "must give each of"),
+        (["simulate", "--map", "T1=T1.nii", "--out", "none/a.nii"], "directory of none/a.nii"),
+        (["simulate", "--map", "T1=T1.nii", "--prior", "bad.toml", "--out", "a.nii"], "--prior has no use with --map"),
+        (["simulate", "--samples", "3", "--snr", "50", "--out", "a.npz"], "--snr has no use with --samples"),
         (["simulate", "--samples", "3", "--signal-model", "none.py:model", "--out", "a.npz"], "no file none.py"),
         (["simulate", "--samples", "3", "--signal-model", "epg", "--out", "a.npz"], "must be one of"),
         (["simulate", "--samples", "3", "--prior", "bad.toml", "--out", "a.npz"], "T1 cannot be used"),
         (["train", "--out", "none/net.safetensors"], "directory of none/net.safetensors"),
         (["train", "--snr", "50", "10", "--out", "net.safetensors"], "--snr must be a range"),
+        (["train", "--basis", "b.npy", "--compression", "svd", "--out", "n.safetensors"], "leave out --compression"),
         (["fit", "a.nii", "--init", "--out", "maps"], "--init needs --model"),
+        (
+            ["fit", "a.nii", "--model", "mt-hybrid-state", "--signal-model", "mt-bloch", "--out", "maps"],
+            "--model brings its own signal-model",
+        ),
         (["info", "--save-basis", "basis.cfl"], "need a network"),
+        (
+            ["info", "mt-hybrid-state", "--save-basis", "a.cfl", "--save-sequence", "none/b.csv"],
+            "directory of none/b.csv",
+        ),
+        (["evaluate", "--model", "mt-hybrid-state", "--out", "none/a.csv"], "directory of none/a.csv"),
         (["evaluate", "--model", "none.safetensors"], "no file none.safetensors"),
     ],
 )
@@ -168,7 +182,16 @@ JOBS = ["predict", "a.nii", "--model", "x", "--out", "maps", "--jobs", "0"]
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["reconstruct"], ["predict"], ["simulate", "--samples", "-1"], ["train", "--snr", "0", "1"], JOBS],
+    [
+        [],
+        ["design", "--out", "pulses.txt"],
+        ["train", "--out", "net.pt"],
+        ["reconstruct"],
+        ["predict"],
+        ["simulate", "--samples", "-1"],
+        ["train", "--snr", "0", "1"],
+        JOBS,
+    ],
 )
 def test_wrong_usage(run, arguments):
     code, _, err = run(*arguments)
@@ -196,3 +219,140 @@ def test_as_a_process(head):
     assert result.returncode == 0, result.stderr
     assert "6 x 5 x 4 voxels" in result.stdout
     assert "2 x 2 x 3 mm" in result.stdout
+
+
+OWN = """
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from crbestim import Parameter, SignalModel
+from my_times import TIMES
+
+
+@dataclass(frozen=True)
+class Decay(SignalModel):
+    times: tuple[float, ...] = field(default=TIMES)
+
+    parameters = (Parameter("T2", "T_2", "s", (0, np.inf), closed="neither"),)
+    real_valued = True
+
+    @property
+    def n_timepoints(self):
+        return len(self.times)
+
+    def _signal(self, theta):
+        return np.exp(-np.array(self.times) / theta)
+
+    def _jacobian(self, theta):
+        return (np.array(self.times) / theta**2 * self._signal(theta))[..., None]
+
+
+def decay(sequence):
+    return Decay()
+"""
+
+
+def test_own_model_from_training_to_maps(run, tmp_path):
+    (tmp_path / "own_decay.py").write_text(OWN)
+    (tmp_path / "my_times.py").write_text("TIMES = tuple(0.02 * (1 + i) for i in range(12))")
+    (tmp_path / "prior.toml").write_text("T2 = [0.02, 0.2]\n")
+    own = ["--signal-model", "own_decay.py:decay"]
+    code, out, err = run(
+        "train", *own, "--prior", "prior.toml", "--components", 3, "--samples", 2000, "--epochs", 6, "--loss", "crb",
+        "--out", "net.safetensors", "--quiet",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "cannot tell the signal-model: give --signal-model to fit and evaluate" in out
+    network = load_pretrained("net.safetensors")
+    assert [parameter.unit for parameter in network.parameters_] == ["s"]
+    times = 0.02 * np.arange(1, 13)
+    truth = np.linspace(0.05, 0.15, 24).reshape(4, 3, 2)
+    coefficients = np.exp(-times / truth[..., None]) @ network[0].basis_
+    nib.save(nib.Nifti1Image(coefficients.astype(np.float32), np.eye(4)), "coefficients.nii.gz")
+    predict = ["predict", "coefficients.nii.gz", "--model", "net.safetensors", "--out", "maps", "--quiet"]
+    code, _, err = run(*predict)
+    assert code == 0, err
+    assert np.corrcoef(load("maps/T2map.nii.gz").ravel(), truth.ravel())[0, 1] > 0.9
+    assert b"T2 [s]" in nib.load("maps/T2map.nii.gz").header["descrip"].item()
+
+    fit = ["fit", "coefficients.nii.gz", "--model", "net.safetensors", "--out", "fits", "--quiet"]
+    code, _, err = run(*fit)
+    assert code == 1
+    assert "give it by --signal-model" in err
+    code, _, err = run(*fit, *own)
+    assert code == 0, err
+    np.testing.assert_allclose(load("fits/T2map.nii.gz"), truth, rtol=1e-3)
+    code, out, err = run(
+        "evaluate", "--model", "net.safetensors", *own, "--samples", 30, "--realizations", 4, "--quiet"
+    )
+    assert code == 0, err
+    assert "T2" in out
+    code, _, err = run("evaluate", "--model", "net.safetensors", "--signal-model", "mt-hybrid-state")
+    assert code == 1
+    assert "has the parameters" in err
+
+
+@pytest.mark.parametrize(
+    ("code", "complaint"),
+    [
+        ("def model(sequence:\n", "SyntaxError"),
+        ("import nowhere\n", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("x = 1\ny = [][3]\n", "IndexError: list index out of range"),
+        ("def model(sequence):\n    return {}['a']\n", "KeyError: 'a'"),
+        ("def model(sequence):\n    return 3\n", "must be a SignalModel; got int"),
+    ],
+)
+def test_faults_in_a_model_file(run, tmp_path, code, complaint):
+    (tmp_path / "own.py").write_text(code)
+    returned, _, err = run("simulate", "--samples", 3, "--signal-model", "own.py:model", "--out", "a.npz")
+    assert returned == 1
+    assert complaint in err
+    assert err.count("\n") == 1
+
+
+def test_simulation_in_a_mask_goes_on_by_what_the_files_hold(run, mono, tmp_path, monkeypatch):
+    from crbestim.cli import _simulate
+
+    monkeypatch.setattr(_simulate, "_BLOCK", 8)
+    nib.save(nib.Nifti1Image(np.linspace(0.03, 0.1, 24).reshape(4, 3, 2), np.eye(4)), "T2.nii.gz")
+    mask = np.ones((4, 3, 2), np.uint8)
+    mask[0] = 0
+    nib.save(nib.Nifti1Image(mask, np.eye(4)), "mask.nii.gz")
+    simulate = ["simulate", *mono[:2], "--map", "T2=T2.nii.gz", "--mask", "mask.nii.gz", "--out", "echoes.nii.gz"]
+    original, calls = _simulate._Simulation.__call__, []
+
+    def interrupted(self, theta):
+        calls.append(None)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self, theta)
+
+    monkeypatch.setattr(_simulate._Simulation, "__call__", interrupted)
+    assert run(*simulate, "--quiet")[0] == 130
+    (tmp_path / "mono.py").write_text(MONO.replace("0.3", "0.2"))
+    code, _, err = run(*simulate, "--quiet")
+    assert code == 1
+    assert "other data or settings" in err
+    (tmp_path / "mono.py").write_text(MONO)
+    n_blocks = len(calls)
+    code, out, err = run(*simulate, "--quiet")
+    assert code == 0, err
+    assert "18 voxels" in out
+    assert not load("echoes.nii.gz")[0].any()
+    assert len(calls) - n_blocks == 3  # of four
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_training_in_use(run, mono, tmp_path):
+    from crbestim._files import only_run
+
+    lock = only_run(tmp_path / "net.safetensors.lock")
+    train = ["train", *mono, "--components", 4, "--samples", 100, "--epochs", 1, "--loss", "crb", "--quiet"]
+    code, _, err = run(*train, "--out", "net.safetensors")
+    assert code == 1
+    assert "another run is at work there" in err
+    lock.release()
+    assert run(*train, "--out", "net.safetensors")[0] == 0
+    assert not list(tmp_path.glob("*.lock"))

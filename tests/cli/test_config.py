@@ -63,3 +63,17 @@ def test_missing_file(run):
     code, _, err = run("predict", "a.nii", "--model", "x", "--out", "maps", "--config", "nowhere.toml")
     assert code == 2
     assert "nowhere.toml: No such file" in err
+
+
+def test_a_list_leaves_the_positional_alone(run, head, tmp_path):
+    (tmp_path / "settings.toml").write_text('[fit]\ntargets = ["T1"]\n')
+    code, _, err = run("fit", "--config", "settings.toml", "none.nii", "--out", "maps")
+    assert code == 1
+    assert "none.nii does not exist" in err
+
+
+def test_the_command_line_replaces_what_it_excludes(run, head, tmp_path):
+    (tmp_path / "settings.toml").write_text(TABLE.format(head=head))
+    arguments = ["predict", head / "coefficients.nii.gz", "--config", "settings.toml"]
+    code, _, err = run(*arguments, "--background", head / "background.nii.gz")
+    assert (code, err) == (0, "")

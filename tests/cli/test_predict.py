@@ -107,9 +107,11 @@ def test_other_formats(run, head, tmp_path):
         (["--background", "empty.nii.gz"], "the mask is empty"),
         (["--sequence", "short.csv"], "sequence"),
         (["--basis", "other.npy"], "basis"),
-        (["--covariate", "B1=mask.nii.gz"], "covariates must be maps of []"),
-        (["--check-model"], "check_model needs noise_std"),
+        (["--covariate", "B1=mask.nii.gz"], "--covariate: there must be none"),
+        (["--check-model"], "--check-model needs the noise level"),
         (["--imaginary", "small.nii.gz"], "small.nii.gz has"),
+        (["--background", "mask.nii.gz", "--mask", "mask.nii.gz"], "120 of its voxels belong to the mask"),
+        (["--like", "shifted.nii.gz"], "another affine"),
     ],
 )
 def test_errors_are_one_line_and_leave_nothing(run, head, network, tmp_path, options, complaint):
@@ -173,13 +175,13 @@ def test_interruption_keeps_what_is_done(run, head, tmp_path, monkeypatch):
     code, _, err = run(*predict(head, "--out", "maps", *options))
     assert code == 130
     assert "same command" in err
-    assert [path.name for path in (tmp_path / "maps").iterdir()] == [".crbestim-predict"]
+    assert [path.name for path in (tmp_path / "maps").iterdir()] == [".crbestim-predict-maps"]
     assert run(*predict(head, "--out", "maps", *options))[0] == 0
     assert len(calls) == 5  # four blocks, of which one was begun twice
     monkeypatch.setattr(NetworkEstimates, "__call__", original)
     assert run(*predict(head, "--out", "again", *options))[0] == 0
     np.testing.assert_array_equal(load(tmp_path / "maps/T1map.nii.gz"), load(tmp_path / "again/T1map.nii.gz"))
-    assert not (tmp_path / "maps/.crbestim-predict").exists()
+    assert not (tmp_path / "maps/.crbestim-predict-maps").exists()
 
 
 def test_full_disk(run, head, tmp_path, monkeypatch):
@@ -190,3 +192,118 @@ def test_full_disk(run, head, tmp_path, monkeypatch):
     assert code == 1
     assert "has room for 0.0 MB" in err
     assert not (tmp_path / "maps").exists()
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Make the estimation of the n-th block call something first."""
+    from crbestim.io._estimates import NetworkEstimates
+
+    original, calls = NetworkEstimates.__call__, []
+
+    def at(n, action):
+        def apply(self, *args, **kwargs):
+            calls.append(None)
+            if len(calls) == n:
+                action()
+            return original(self, *args, **kwargs)
+
+        monkeypatch.setattr(NetworkEstimates, "__call__", apply)
+        return calls
+
+    return at
+
+
+def stop():
+    raise OSError("the scheduler is gone")
+
+
+def test_an_error_keeps_what_is_done(run, head, tmp_path, failing):
+    calls = failing(3, stop)
+    options = ["--mask", head / "mask.nii.gz", "--block-voxels", "30", "--out", "maps"]
+    code, _, err = run(*predict(head, *options))
+    assert code == 1
+    assert "the scheduler is gone" in err
+    assert "Finished parts are kept in maps/.crbestim-predict-maps" in err
+    kept = sorted((tmp_path / "maps/.crbestim-predict-maps").glob("*.npz"))
+    assert len(kept) == 2
+    code, _, err = run(*predict(head, *options, "--noise-std", "0.02"))
+    assert code == 1
+    assert "other data or settings" in err
+    assert sorted((tmp_path / "maps/.crbestim-predict-maps").glob("*.npz")) == kept
+    assert run(*predict(head, *options))[0] == 0
+    assert len(calls) == 5
+    assert not list((tmp_path / "maps").glob(".*"))
+
+
+def test_a_second_run_into_the_same_maps_is_refused(run, head, tmp_path, failing):
+    options = ["--mask", head / "mask.nii.gz", "--block-voxels", "30", "--out", "maps"]
+    second = []
+    failing(3, lambda: second.append(run(*predict(head, *options))))
+    assert run(*predict(head, *options))[0] == 0
+    ((code, _, err),) = second
+    assert code == 1
+    assert "another run is at work there" in err
+    assert (tmp_path / "maps/T1map.nii.gz").exists()
+
+
+def test_runs_of_other_prefixes_do_not_meet(run, head, tmp_path, failing):
+    other = []
+    failing(2, lambda: other.append(run(*predict(head, "--out", "maps", "--prefix", "b_"))))
+    assert run(*predict(head, "--block-voxels", "30", "--out", "maps", "--prefix", "a_"))[0] == 0
+    assert [code for code, *_ in other] == [0]
+    assert {"a_T1map.nii.gz", "b_T1map.nii.gz"} <= {path.name for path in (tmp_path / "maps").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "old"),
+    [(".nii.gz", "T1map.json"), (".cfl", "T1map.hdr"), (".nii", "report.html"), (".nii", "T1map.nii")],
+)
+def test_files_in_the_way_are_found_before_the_work(run, head, tmp_path, failing, suffix, old):
+    calls = failing(1, stop)
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / old).write_text("old")
+    code, _, err = run(*predict(head, "--out", "maps", "--format", suffix))
+    assert code == 1
+    assert f"maps/{old} exists; --overwrite replaces it." in err
+    assert not calls
+    assert [path.name for path in (tmp_path / "maps").iterdir()] == [old]
+
+
+def test_out_that_is_a_file(run, head, tmp_path):
+    (tmp_path / "maps").write_text("no directory")
+    code, _, err = run(*predict(head, "--out", "maps/deep"))
+    assert code == 1
+    assert "maps is no directory" in err
+
+
+@pytest.mark.parametrize("options", [["--prefix", "a/b"], ["--noise-std", "0,02"]])
+def test_options_that_are_wrong_usage(run, head, options):
+    code, _, err = run(*predict(head, "--out", "maps", *options))
+    assert code == 2
+    assert options[1] in err
+
+
+def test_bart_takes_its_place_from_the_mask(run, head, tmp_path):
+    from crbestim.io import save_volume
+
+    save_volume("coefficients.cfl", load(head / "coefficients.nii.gz"))
+    arguments = ["predict", "coefficients.cfl", "--model", "mt-hybrid-state", "--quiet"]
+    for folder, place in (("a", ["--mask", head / "mask.nii.gz"]), ("b", ["--like", head / "coefficients.nii.gz"])):
+        code, _, err = run(*arguments, *place, "--out", folder)
+        assert code == 0, err
+        affine = nib.load(tmp_path / folder / "T1map.nii.gz").affine
+        np.testing.assert_array_equal(affine, np.diag([2.0, 2.0, 3.0, 1.0]))
+
+
+def test_quality_is_told_and_doubtful_data_are_warned_of(run, head, tmp_path):
+    code, out, err = run(*predict(head, "--mask", head / "mask.nii.gz", "--out", "maps"))
+    assert (code, err) == (0, "")
+    assert "an estimate outside of the central 99 %" in out
+    about = json.loads((tmp_path / "maps/T1map.json").read_text())
+    assert "NoiseStd" not in about
+    assert about["Compared with the network's own"] == "nothing"
+    code, _, err = run(*predict(head, "--mask", head / "background.nii.gz", "--out", "air"))
+    assert code == 0
+    assert "warning:" in err
+    assert "outside of the training's prior" in err
