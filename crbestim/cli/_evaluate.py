@@ -19,6 +19,14 @@ from ._outputs import check_outputs
 from ._signal_options import add_signal_options, model_of_network
 from ._types import count, file_ending_in, positive
 
+_SHOWN = {
+    "bias": "bias",
+    "std": "std",
+    "bias2_over_crb": "bias^2/CRB",
+    "variance_over_crb": "variance/CRB",
+    "crb_loss": "CRB loss",
+}
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
@@ -62,4 +70,14 @@ def run(options: argparse.Namespace) -> None:
     table = pd.concat(tables)
     if options.out is not None:
         write_whole(options.out, lambda file: file.write(table.to_csv().encode()))
-    print(table.to_string(float_format="{:.3g}".format))
+    print(_readable(table).to_string(index=False))
+    print("Bias and std in the unit of the target; +-: standard errors.")
+
+
+def _readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns that are looked at, with their standard errors."""
+    shown = table[["snr", "bound", "target", "region", "n_samples"]].rename(columns={"n_samples": "n"})
+    for name, title in _SHOWN.items():
+        pairs = zip(table[name], table[f"{name}_se"], strict=True)
+        shown[title] = [f"{value:.3g} +- {se:.1g}" for value, se in pairs]
+    return shown

@@ -1,4 +1,4 @@
-"""what a network, a volume or a sequence is; write a network's basis and sequence
+"""what a network, a volume, a basis or a pulse train is; write a network's basis and train
 
 crbestim info mt-hybrid-state
 crbestim info mt-hybrid-state --save-basis basis.cfl --save-sequence pulses.csv
@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from nibabel.affines import voxel_sizes
+from numpy.typing import NDArray
 
-from ..io import Volume, open_volume, save_basis
+from ..io import Volume, load_basis, open_volume, save_basis
+from ..io._basis import BASIS_FORMATS
 from ..io._names import SUFFIXES
 from ..pretrained import load_pretrained
 from ..signal import PulseSequence
@@ -26,7 +28,7 @@ from ._types import file_ending_in
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument(
-        "what", nargs="?", help="network (name or .safetensors), volume or pulse train (default: the versions)"
+        "what", nargs="?", help="network (name or .safetensors), volume, basis or pulse train (default: the versions)"
     )
     group = parser.add_argument_group("of a network")
     group.add_argument(
@@ -44,12 +46,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run it."""
     path = None if options.what is None else Path(options.what)
-    of_network = path is not None and not path.name.endswith((*SUFFIXES, ".csv", ".seq"))
+    of_network = path is not None and not path.name.lower().endswith((*SUFFIXES, ".npy", ".csv", ".seq"))
     if not of_network and (options.save_basis is not None or options.save_sequence is not None):
         raise ValueError("--save-basis and --save-sequence need a network.")
     if path is None:
         print("\n".join(f"{name} {number}" for name, number in versions().items()))
-    elif path.name.endswith(SUFFIXES):
+    elif path.suffix in BASIS_FORMATS and (basis := _basis_or_none(path)) is not None:
+        print(_of_basis(basis))
+    elif path.name.lower().endswith(SUFFIXES):
         print(_of_volume(open_volume(path)))
     elif path.suffix in (".csv", ".seq"):
         print(_of_sequence(read_sequence(path)))
@@ -73,13 +77,28 @@ def _show_network(options: argparse.Namespace) -> None:
         return
     print(pipeline.card_.strip() or "(no model card)")
     print(f"\ntargets: {', '.join(pipeline.target_names_ or ['unnamed'])}")
-    print(f"basis: {pipeline[0].basis_.shape[0]} time points, {pipeline[0].basis_.shape[1]} coefficients")
+    print(_of_basis(pipeline[0].basis_))
     print(f"noise of the training: {pipeline.noise_}")
     if pipeline.sequence_ is not None:
         print(_of_sequence(pipeline.sequence_))
     if pipeline.prior_table_ is not None:
         print(f"prior (SI units):\n{pipeline.prior_table_.to_string(float_format='{:.4g}'.format)}")
     print("saved with " + ", ".join(f"{name} {number}" for name, number in pipeline.versions_.items()))
+
+
+def _basis_or_none(path: Path) -> NDArray | None:
+    """Return a basis, or None if the file, which may be a volume, holds none."""
+    try:
+        return load_basis(path)
+    except ValueError:
+        if path.suffix != ".cfl":
+            raise
+        return None
+
+
+def _of_basis(basis: NDArray) -> str:
+    kind = "complex" if np.iscomplexobj(basis) else "real"
+    return f"basis: {basis.shape[0]} time points, {basis.shape[1]} coefficients, {kind}"
 
 
 def _of_sequence(sequence: PulseSequence) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -183,7 +184,7 @@ def paper_prior(repetition_time: float = 3.5e-3) -> Prior:
         {
             "m0s": truncated_normal(0.12, 0.08, 0.0, np.nextafter(1.0, 0.0)),
             "T1": truncated_normal(1.6, 0.8, 0.1, 6.0),
-            "T2f": _t2f_given_t1,
+            "T2f": TruncatedNormalBelow(0.1, 0.2, 0.005, "T1"),
             "Rx": truncated_normal(44.0, 20.0, 0.0, 150.0),
             "T2s": truncated_normal(10e-6, 2e-6, 5e-6, 20e-6),
             "B0": stats.uniform(-limit, 2 * limit),
@@ -209,8 +210,18 @@ def truncated_normal(mean: float, std: float, low: float | FloatArray, high: flo
     return stats.truncnorm((low - mean) / std, (high - mean) / std, loc=mean, scale=std)
 
 
-def _t2f_given_t1(theta: pd.DataFrame) -> Distribution:
-    return truncated_normal(0.1, 0.2, 0.005, theta["T1"].to_numpy() * (1 - 1e-15))
+@dataclass(frozen=True)
+class TruncatedNormalBelow:
+    """A normal distribution, cut to what lies above `low` and below another parameter, which is drawn before it."""
+
+    mean: float
+    std: float
+    low: float
+    other: str
+
+    def __call__(self, theta: pd.DataFrame) -> Distribution:
+        """Return it, given the parameters that were drawn before."""
+        return truncated_normal(self.mean, self.std, self.low, theta[self.other].to_numpy() * (1 - 1e-15))
 
 
 def _given(distribution: Distribution | Conditional, theta: pd.DataFrame) -> Distribution:

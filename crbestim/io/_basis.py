@@ -13,7 +13,7 @@ from .._files import write_together
 from .._validation import check_basis
 from ._bart import COEFFICIENT_DIM, TIME_DIM, header_bytes, read_cfl, write_numbers
 
-_FORMATS = (".cfl", ".npy")
+BASIS_FORMATS = (".cfl", ".npy")
 
 
 def save_basis(path: str | os.PathLike[str], basis: ArrayLike, *, overwrite: bool = False) -> None:
@@ -102,6 +102,6 @@ def load_basis(path: str | os.PathLike[str]) -> NDArray:
 def _checked_path(path: str | os.PathLike[str]) -> Path:
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path must be a path; got {type(path).__name__}.")
-    if Path(path).suffix not in _FORMATS:
-        raise ValueError(f"path: a basis is a file with the suffix {' or '.join(_FORMATS)}; got {path}.")
+    if Path(path).suffix not in BASIS_FORMATS:
+        raise ValueError(f"path: a basis is a file with the suffix {' or '.join(BASIS_FORMATS)}; got {path}.")
     return Path(path)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 from ..datasets import Prior
-from ..datasets._priors import truncated_normal
+from ..datasets._priors import TruncatedNormalBelow, truncated_normal
 
 _NORMAL = {"mean", "std", "low", "high"}
 
@@ -67,21 +65,10 @@ def load_prior(path: str | os.PathLike[str]) -> Prior:
     return Prior(distributions)
 
 
-@dataclass(frozen=True)
-class _NotAbove:
-    """A truncated normal distribution that never exceeds another parameter."""
-
-    mean: float
-    std: float
-    low: float
-    other: str
-
-    def __call__(self, theta: pd.DataFrame) -> Any:
-        return truncated_normal(self.mean, self.std, self.low, theta[self.other].to_numpy() * (1 - 1e-15))
-
-
 def _distribution(entry: Any, earlier: list[str]) -> Any:
     if isinstance(entry, list):
+        if len(entry) != 2:
+            raise ValueError(f"a list must be [low, high]; got {entry}")
         low, high = (_number(value, "an end of the range") for value in entry)
         _check_order(low, high)
         return stats.uniform(low, high - low)
@@ -94,7 +81,7 @@ def _distribution(entry: Any, earlier: list[str]) -> Any:
         if isinstance(entry["high"], str):
             if entry["high"] not in earlier:
                 raise ValueError(f"high names {entry['high']!r}, which is none of those before it, {earlier}")
-            return _NotAbove(mean, std, low, entry["high"])
+            return TruncatedNormalBelow(mean, std, low, entry["high"])
         high = _number(entry["high"], "high")
         _check_order(low, high)
         return truncated_normal(mean, std, low, high)

@@ -16,7 +16,7 @@ class QualityFlag(IntFlag):
     OUTSIDE_PRIOR = 1
     #: The signal is none that the model can give (see `crbestim.goodness_of_fit`).
     NOT_OF_MODEL = 2
-    #: A parameter lies at a bound of the least-squares fit.
+    #: A parameter, target or not, lies at a bound of the least-squares fit.
     AT_BOUND = 4
     #: The least-squares fit ran out of iterations.
     NOT_CONVERGED = 8

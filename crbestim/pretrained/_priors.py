@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import Any
 
 import pandas as pd
 from scipy import stats
 
 from ..datasets import Prior
-from ..datasets._priors import _t2f_given_t1
+from ..datasets._priors import TruncatedNormalBelow
 from ._format import Arrays, plain, take
 
 _N_SAMPLES = 2**15
 _QUANTILES = (0.005, 0.5, 0.995)
 _COLUMNS = ["mean", "std", *(f"{quantile:.1%}" for quantile in _QUANTILES)]
-_CONDITIONALS = {"T2f given T1, Zhang et al.": _t2f_given_t1}
+_BELOW = "truncated normal below"
 
 
 def pack_prior(prior: Prior) -> tuple[dict[str, Any], Arrays]:
@@ -48,9 +49,8 @@ def unpack_prior(description: dict[str, Any], arrays: Arrays) -> tuple[Prior | N
 
 def _described(distribution: Any) -> dict[str, Any]:
     """Describe a distribution; TypeError if that cannot be done."""
-    for name, conditional in _CONDITIONALS.items():
-        if distribution is conditional:
-            return {"conditional": name}
+    if isinstance(distribution, TruncatedNormalBelow):
+        return {"name": _BELOW, "args": plain(astuple(distribution)), "kwds": {}}
     if not isinstance(getattr(distribution, "dist", None), stats.rv_continuous):
         raise TypeError("no continuous distribution of scipy.stats")
     arguments = {name: plain(value) for name, value in distribution.kwds.items()}
@@ -62,11 +62,8 @@ def _prior(names: Any, described: list[dict[str, Any]]) -> Prior:
 
 
 def _distribution(description: dict[str, Any]) -> Any:
-    if "conditional" in description:
-        conditional = description["conditional"]
-        if conditional not in _CONDITIONALS:
-            raise ValueError(f"the conditional distribution {conditional!r} of the prior is unknown")
-        return _CONDITIONALS[conditional]
+    if description["name"] == _BELOW:
+        return TruncatedNormalBelow(*description["args"])
     distribution = getattr(stats, str(description["name"]), None)
     if not isinstance(distribution, stats.rv_continuous):
         raise ValueError(f"the distribution {description['name']!r} of the prior is unknown")

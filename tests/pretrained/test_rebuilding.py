@@ -15,8 +15,9 @@ from crbestim import (
     paper_prior,
 )
 from crbestim.datasets import default_prior
+from crbestim.datasets._priors import TruncatedNormalBelow
 from crbestim.pretrained._format import read_file, write_file
-from crbestim.pretrained._models import pack_model, unpack_model
+from crbestim.pretrained._models import pack_model, unpack_model, unpack_parameters
 from crbestim.pretrained._priors import pack_prior, unpack_prior
 
 REBUILT = {
@@ -59,8 +60,12 @@ def test_rebuilt_model_has_the_same_signal(short_model, draw_theta, tmp_path):
 
 def test_of_other_models_names_are_kept_and_the_sequence(short_sequence, tmp_path):
     description, arrays = pack_model(MonoExponentialModel([0.1, 0.2]))
-    assert description == {"class": "MonoExponentialModel", "parameters": ["T2"]}
+    assert {name: description[name] for name in ("class", "parameters")} == {
+        "class": "MonoExponentialModel",
+        "parameters": ["T2"],
+    }
     assert through_a_file(tmp_path / "file", description, arrays, unpack_model) == (None, None)
+    assert unpack_parameters(description, None) == MonoExponentialModel([0.1, 0.2]).parameters
     description, arrays = pack_model(OwnModel(short_sequence))
     assert description["class"] == "OwnModel"
     assert through_a_file(tmp_path / "file", description, arrays, unpack_model) == (None, short_sequence)
@@ -83,6 +88,7 @@ PRIORS = {
     "paper, other TR": paper_prior(5e-3),
     "single pool": default_prior(BlochHybridStateModel()),
     "separate T1": default_prior(MTHybridStateModel(separate_T1=True)),
+    "limited by another": Prior({"T1": stats.uniform(1, 2), "T2": TruncatedNormalBelow(1.0, 1.0, 0.1, "T1")}),
     "own": Prior({"a": stats.lognorm(0.3, scale=2.0), "b": stats.uniform(np.float32(1), 2), "c": stats.norm(3)}),
 }
 
@@ -122,5 +128,3 @@ def test_distribution_that_does_not_exist_is_told(name):
     description["distributions"][0]["name"] = name
     with pytest.raises(ValueError, match="the distribution .* of the prior is unknown"):
         unpack_prior(description, arrays)
-    with pytest.raises(ValueError, match="the conditional distribution 'x' of the prior is unknown"):
-        unpack_prior(description | {"distributions": [{"conditional": "x"}]}, arrays)
