@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..least_squares import FitStatus, LeastSquaresResult
 from ..signal import SignalModel
 
 _FIRST_ITERATIONS = 12
+_SIGNIFICANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ def goodness_of_fit(
     basis: ArrayLike | None = None,
     prior: Prior | None = None,
     init: Any = None,
-    significance: float = 1e-3,
+    significance: float = _SIGNIFICANCE,
     covariates: ArrayLike | pd.DataFrame | None = None,
     known: Any = (),
     verbose: int = 1,
@@ -100,19 +102,30 @@ def goodness_of_fit(
         raise ValueError(f"significance must lie between 0 and 1; got {significance}.")
     values = X.to_numpy() if isinstance(X, pd.DataFrame) else np.asarray(X)
     rows = values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values
-    common = {"basis": basis, "prior": prior, "known": known, "verbose": verbose, "random_state": random_state}
-    quick = NLLSEstimator(model, init=init, n_starts=1, max_iterations=_FIRST_ITERATIONS, **common).fit()
+    fit = NLLSEstimator(
+        model, basis=basis, prior=prior, init=init, known=known, verbose=verbose, random_state=random_state
+    ).fit()  # fmt: skip
+    found = goodness_of(fit, rows, noise_std, significance, covariates)
+    return GoodnessOfFit(*(array.reshape(values.shape[:-1]) for array in vars(found).values()))
+
+
+def goodness_of(
+    fit: NLLSEstimator,
+    rows: NDArray,
+    noise_std: float,
+    significance: float = _SIGNIFICANCE,
+    covariates: ArrayLike | pd.DataFrame | None = None,
+) -> GoodnessOfFit:
+    """Return the goodness of fit of rows of data, (n, m), by a fitted estimator: quick, and thorough where needed."""
+    quick = copy(fit)
+    quick.n_starts, quick.max_iterations = 1, _FIRST_ITERATIONS
     result = quick.estimate(rows, covariates=covariates)
-    p_value = _chi_square(result, noise_std)[2]
-    doubtful = np.flatnonzero(p_value < significance)
+    doubtful = np.flatnonzero(_chi_square(result, noise_std)[2] < significance)
     if len(doubtful):
-        thorough = NLLSEstimator(model, init=init, **common).fit()
-        again = thorough.estimate(rows[doubtful], covariates=_rows_of(covariates, doubtful))
-        result._put(doubtful, again)
+        result._put(doubtful, fit.estimate(rows[doubtful], covariates=_rows_of(covariates, doubtful)))
     chi_square, n_degrees, p_value = _chi_square(result, noise_std)
     flagged = (p_value < significance) | (result.status == FitStatus.INVALID_INPUT)
-    shape = values.shape[:-1]
-    return GoodnessOfFit(*(array.reshape(shape) for array in (chi_square, n_degrees, p_value, flagged)))
+    return GoodnessOfFit(chi_square, n_degrees, p_value, flagged)
 
 
 def _chi_square(result: LeastSquaresResult, noise_std: float) -> tuple[FloatArray, FloatArray, FloatArray]:

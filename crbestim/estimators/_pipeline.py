@@ -102,7 +102,8 @@ class Pipeline(sklearn_pipeline.Pipeline):
         covariates : array_like of shape (..., c), or DataFrame with one row a voxel, optional
             As in `fit`, if it was given any. A single one may lack its last axis.
         **params
-            Further parameters of the final step's `predict`, such as ``return_std=True``.
+            Further parameters of the final step's `predict`, such as ``return_std=True``; a ``noise_std`` of the
+            shape (...) is a map of it.
 
         Returns
         -------
@@ -135,6 +136,9 @@ class Pipeline(sklearn_pipeline.Pipeline):
                 if isinstance(covariates, pd.DataFrame)
                 else _one_row_a_voxel(covariates, coefficients.shape)
             )
+        noise_std = params.get("noise_std")
+        if noise_std is not None and np.shape(noise_std) == coefficients.shape[:-1]:
+            params["noise_std"] = np.ravel(noise_std)
         prediction = rest.predict(stacked, **params)
         if isinstance(prediction, tuple):
             return tuple(_as_image(np.asarray(part), coefficients.shape) for part in prediction)

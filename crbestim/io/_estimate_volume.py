@@ -97,9 +97,9 @@ def estimate_volume(
     check_is_fitted(estimator)
     voxel_maps = {name: np.asarray(values) for name, values in (covariates or {}).items()}
     least_squares = isinstance(estimator, NLLSEstimator)
-    estimates = estimates_of(estimator, check_model)
     if check_model and (least_squares or noise_std is None or getattr(estimator, "model_", None) is None):
         raise ValueError("check_model needs noise_std, and a pretrained network whose file tells its model.")
+    estimates = estimates_of(estimator, check_model)
     if set(voxel_maps) != set(estimates.covariate_names):
         raise ValueError(f"covariates must be maps of {list(estimates.covariate_names)}; got {list(voxel_maps)}.")
     if noise_std is not None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .._files import digest_of
 from .._validation import FloatArray
-from ..diagnostics import goodness_of_fit
+from ..diagnostics._goodness_of_fit import goodness_of
 from ..estimators import CRBWeightedRegressor, NLLSEstimator, Pipeline, SVDCompressor
 from ..least_squares import FitStatus
 from ..signal import Parameter
@@ -31,12 +31,22 @@ class NetworkEstimates:
     ----------
     pipeline : Pipeline
         Fitted.
-    check_model : bool
-        Whether each signal is compared with the model, which takes as long as a fit.
+    check : NLLSEstimator, optional
+        Fitted: each signal is compared with its model, which takes as long as a fit.
     """
 
     pipeline: Pipeline
-    check_model: bool = False
+    check: NLLSEstimator | None = None
+
+    @classmethod
+    def with_check(cls, pipeline: Any) -> NetworkEstimates:
+        """Compare each signal with the model that the pipeline's file tells."""
+        names = cls(pipeline).covariate_names
+        check = NLLSEstimator(
+            pipeline.model_, basis=pipeline[0].basis_, prior=pipeline.prior_, init=pipeline, known=list(names),
+            verbose=0, random_state=0,
+        )  # fmt: skip
+        return cls(pipeline, check.fit())
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -70,7 +80,7 @@ class NetworkEstimates:
             regressor._covariates.scale,
         ]
         arrays = [self.pipeline[0].basis_, *scales, *weights]
-        return digest_of({"check_model": self.check_model}, *arrays)
+        return digest_of({"check_model": self.check is not None}, *arrays)
 
     def __call__(
         self, rows: NDArray, noise_std: FloatArray | None = None, **covariates: FloatArray
@@ -94,8 +104,10 @@ class NetworkEstimates:
             if table is not None:
                 for target, poor in enumerate((std > _INFORMATIVE * table["std"].to_numpy()).T):
                     mark(quality, poor, poorly_determined(target))
-        if self.check_model:
-            mark(quality, self._not_of_model(rows, noise_std, known), QualityFlag.NOT_OF_MODEL)
+        if self.check is not None:
+            assert noise_std is not None
+            fits = goodness_of(self.check, rows / noise_std[:, None], 1.0, covariates=known)
+            mark(quality, fits.flagged, QualityFlag.NOT_OF_MODEL)
         return result | {"quality": quality}
 
     def quality_labels(self, noise_is_known: bool) -> dict[int, str]:
@@ -105,24 +117,13 @@ class NetworkEstimates:
             labels[int(QualityFlag.OUTSIDE_PRIOR)] = QualityFlag.OUTSIDE_PRIOR.text
             if noise_is_known:
                 labels |= labels_of_targets(parameter.name for parameter in self.parameters)
-        if self.check_model:
+        if self.check is not None:
             labels[int(QualityFlag.NOT_OF_MODEL)] = QualityFlag.NOT_OF_MODEL.text
         return labels
 
     @property
     def _n_targets(self) -> int:
         return len(self.pipeline[-1].target_mean_)
-
-    def _not_of_model(
-        self, rows: NDArray, noise_std: FloatArray | None, known: pd.DataFrame | None
-    ) -> NDArray[np.bool_]:
-        """Compare data in units of their noise with the model."""
-        assert noise_std is not None
-        pipeline: Any = self.pipeline
-        return goodness_of_fit(
-            pipeline.model_, rows / noise_std[:, None], 1.0, basis=pipeline[0].basis_, prior=pipeline.prior_,
-            init=pipeline, covariates=known, known=self.covariate_names, verbose=0,
-        ).flagged  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def estimates_of(estimator: Any, check_model: bool) -> Any:
         quiet.verbose = 0  # a bar for the volume, none for each block
         return LeastSquaresEstimates(quiet)
     if _is_network(estimator):
-        return NetworkEstimates(estimator, check_model)
+        return NetworkEstimates.with_check(estimator) if check_model else NetworkEstimates(estimator)
     raise TypeError(
         "estimator must be a fitted NLLSEstimator, or a Pipeline of an SVDCompressor and a CRBWeightedRegressor; got "
         f"{type(estimator).__name__}."

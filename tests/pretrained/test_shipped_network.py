@@ -43,6 +43,11 @@ def test_it_predicts_from_coefficient_images_with_error_bars(pipe):
     assert np.isnan(estimate[0, 0]).all()
     crb = pipe.model_.crb([[0.15, 1.2, 0.08, 30.0, 1e-5, 100.0, 1.0]], basis=pipe[0].basis_)
     np.testing.assert_allclose(std[1, 2], 0.02 * np.sqrt(crb[0]), rtol=0.25)
+    noise = np.full((2, 3), 0.02)
+    noise[1] = 0.04
+    _, of_map = pipe.predict_coefficients(images, return_std=True, noise_std=noise)
+    np.testing.assert_array_equal(of_map[0], std[0])
+    assert (of_map[1] > std[1]).all()
 
 
 def test_it_refuses_another_basis(pipe):
