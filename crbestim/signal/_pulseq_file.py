@@ -49,6 +49,7 @@ class Timeline:
         return f"RF pulse {index + 1} (block {self.block[index]}, {self.time[index]:.6g} s)"
 
 
+@np.errstate(invalid="ignore")  # of numbers in a damaged file that are not finite, and refused
 def read_timeline(path: str | PathLike[str]) -> Timeline:
     """Read a Pulseq file; raise ValueError if it is damaged or plays what is no train of rectangular pulses.
 
@@ -83,6 +84,8 @@ def read_timeline(path: str | PathLike[str]) -> Timeline:
             before, after = _moments(block, gradient_raster, (first, last), where)
             moments[-1] += before
             moments.append(after)
+        if not np.isfinite(np.hstack([*moments[-2:], *pulses[-1:]])).all():
+            raise ValueError(f"{where} holds NaN or infinity; the file is damaged.")
         start += block.block_duration
     if not pulses:
         raise ValueError("there is no RF pulse in the file.")

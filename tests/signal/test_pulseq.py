@@ -510,3 +510,14 @@ def test_edited_file_does_not_match_its_signature(path):
     path.write_text(text.replace("[RF]", "[RF] "))
     with pytest.raises(ValueError, match="does not match the signature"):
         PulseSequence.from_pulseq(path)
+
+
+@pytest.mark.parametrize("section", ["TRAP", "RF"])
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_amplitudes_that_are_no_numbers_are_refused(path, section, number):
+    text = Recorder().play().write(path, create_signature=False).read_text()
+    changed, n_changes = re.subn(rf"(\[{section}\]\n\s*\d+\s+)\S+", rf"\g<1>{number}", text)
+    assert n_changes == 1
+    path.write_text(sign(changed))
+    with pytest.raises(ValueError, match="holds NaN or infinity|pypulseq cannot read the file"):
+        PulseSequence.from_pulseq(path)
