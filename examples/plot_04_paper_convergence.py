@@ -48,7 +48,7 @@ for name, history in histories.items():
 table = pd.DataFrame(rows)
 print(table.to_string(index=False, float_format="{:.3g}".format))
 if options.output is not None:
-    table.to_csv(options.output / "convergence.csv", index=False)
+    table.to_csv(options.output / "convergence.csv", index=False, float_format="%.4g")
 
 # %%
 # The figure

@@ -73,7 +73,7 @@ for (piece, target), published in claims.items():
 table = pd.DataFrame(rows)
 print(table.to_string(index=False, float_format="{:.3g}".format))
 if options.output is not None:
-    table.to_csv(options.output / "maps.csv", index=False)
+    table.to_csv(options.output / "maps.csv", index=False, float_format="%.4g")
 
 # %%
 # The figures

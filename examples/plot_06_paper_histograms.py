@@ -69,7 +69,7 @@ for name in names:
 table = pd.DataFrame(rows)
 print(table.to_string(index=False, float_format="{:.3g}".format))
 if options.output is not None:
-    table.to_csv(options.output / "histograms.csv", index=False)
+    table.to_csv(options.output / "histograms.csv", index=False, float_format="%.4g")
 
 # %%
 # Bias

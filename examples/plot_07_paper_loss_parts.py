@@ -63,7 +63,7 @@ table = pd.DataFrame(rows)
 wide = table.pivot_table(index=["loss", "network", "part"], columns="snr", values="mean", sort=False)
 print(wide.to_string(float_format="{:.3g}".format))
 if options.output is not None:
-    table.to_csv(options.output / "loss_by_snr.csv", index=False)
+    table.to_csv(options.output / "loss_by_snr.csv", index=False, float_format="%.4g")
 
 fig, axes = plt.subplots(2, len(names), figsize=(3 * len(names), 5.4), layout="constrained", sharex=True, sharey="row")
 for i, (row, loss) in enumerate(zip(axes, ("CRB loss", "mean squared error"), strict=True)):
@@ -105,7 +105,7 @@ for name, network in networks.items():
             rows.append(row)
 by_bound = pd.DataFrame(rows)
 if options.output is not None:
-    by_bound.to_csv(options.output / "loss_by_bound.csv", index=False)
+    by_bound.to_csv(options.output / "loss_by_bound.csv", index=False, float_format="%.4g")
 
 fig, axes = plt.subplots(2, 3, figsize=(9, 5.4), layout="constrained", sharex="col", sharey="row")
 for row, part in zip(axes, ("bias", "variance"), strict=True):

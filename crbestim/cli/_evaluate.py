@@ -15,8 +15,9 @@ from .._files import write_whole
 from ..datasets import make_fingerprints
 from ..diagnostics import bias_variance
 from ..pretrained import load_pretrained
+from ._network_signal import signal_of_network
 from ._outputs import check_outputs
-from ._signal_options import add_signal_options, model_of_network
+from ._signal_options import add_signal_options
 from ._types import count, file_ending_in, positive
 
 _SHOWN = {
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     if options.out is not None:
         check_outputs(options.overwrite, options.out)
     pipeline = load_pretrained(options.model)
-    model, prior = model_of_network(options, pipeline)
+    model, prior = signal_of_network(options, pipeline)
     names = pipeline.target_names_
     if names is None:
         raise ValueError(f"--model: {options.model} was saved without the names of its targets.")

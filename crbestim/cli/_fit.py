@@ -20,7 +20,8 @@ from ..io._estimates import LeastSquaresEstimates
 from ..io._save_estimates import names_of
 from ..pretrained import load_pretrained
 from ._maps import add_volume_options, make_maps, open_inputs
-from ._signal_options import add_signal_options, model_of_network, prior_of, signal_model_of
+from ._network_signal import signal_of_network
+from ._signal_options import add_signal_options, prior_of, signal_model_of
 from ._types import count, positive
 
 
@@ -65,5 +66,5 @@ def _signal(options: argparse.Namespace) -> tuple[Any, Any, Any, Any]:
             raise ValueError("--init needs --model, the network to start from.")
         return signal_model_of(options), basis, prior_of(options), None
     pipeline = load_pretrained(options.model, basis=basis)
-    model, prior = model_of_network(options, pipeline)
+    model, prior = signal_of_network(options, pipeline)
     return model, pipeline[0].basis_, prior, pipeline if options.init else None

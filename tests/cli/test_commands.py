@@ -284,6 +284,10 @@ def test_own_model_from_training_to_maps(run, tmp_path):
     code, _, err = run(*fit, *own)
     assert code == 0, err
     np.testing.assert_allclose(load("fits/T2map.nii.gz"), truth, rtol=1e-3)
+    nib.save(nib.Nifti1Image(truth, np.eye(4)), "T2.nii.gz")
+    code, _, err = run("simulate", *own, "--map", "T2=T2.nii.gz", "--jobs", 2, "--out", "echoes.nii", "--quiet")
+    assert code == 0, err
+    np.testing.assert_allclose(load("echoes.nii"), np.exp(-times / truth[..., None]), rtol=1e-5)
     code, out, err = run(
         "evaluate", "--model", "net.safetensors", *own, "--samples", 30, "--realizations", 4, "--quiet"
     )
