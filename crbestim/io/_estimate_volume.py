@@ -105,7 +105,7 @@ def estimate_volume(
     if noise_std is not None:
         if least_squares:
             raise ValueError("noise_std of a least-squares fit is an argument of NLLSEstimator.")
-        voxel_maps["noise_std"] = _noise_map(noise_std, volume)
+        voxel_maps["noise_std"] = _noise_map(noise_std, volume, mask)
     found = map_volume(
         estimates, volume, mask=mask, voxel_maps=voxel_maps,
         most_voxels=most_voxels or (_LEAST_SQUARES_BLOCK if least_squares or check_model else DEFAULT_BLOCK),
@@ -122,6 +122,13 @@ def estimate_volume(
     return VolumeEstimates(tuple(maps), found["quality"], labels)
 
 
-def _noise_map(noise_std: float | FloatArray, volume: Volume) -> FloatArray:
+def _noise_map(noise_std: float | FloatArray, volume: Volume, mask: NDArray[np.bool_] | None) -> FloatArray:
     values = np.asarray(noise_std)
-    return values if values.ndim else np.broadcast_to(check_positive(values.item(), "noise_std"), volume.shape)
+    if not values.ndim:
+        return np.broadcast_to(check_positive(values.item(), "noise_std"), volume.shape)
+    if mask is not None and values.shape == np.shape(mask):
+        bad = np.argwhere(np.asarray(mask, dtype=bool) & (values <= 0))
+        if len(bad):
+            place = tuple(bad[0].tolist())
+            raise ValueError(f"noise_std must be positive in the mask; it is {values[place]:g} at {place}.")
+    return values

@@ -194,8 +194,12 @@ def _scanned(
     digest.update(np.packbits(inside).tobytes())
     for name in sorted(maps):
         values = maps[name][inside]
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name} must be finite in all voxels that are computed; it has NaN or infinity.")
+        bad = np.argwhere(inside & ~np.isfinite(maps[name]))
+        if len(bad):
+            raise ValueError(
+                f"{name} must be finite in all voxels that are computed; it has NaN or infinity, the first at "
+                f"{tuple(bad[0].tolist())}."
+            )
         digest.update(values.tobytes())
     return inside, digest.hexdigest()
 

@@ -411,3 +411,11 @@ def test_dask_array_of_a_zarr_file_is_mapped(network, coefficients, tmp_path, ax
     assert found.shape == (*SHAPE, 2)
     expected = network.predict_coefficients(coefficients)
     np.testing.assert_allclose(found.compute(scheduler="synchronous"), expected, rtol=1e-6)
+
+
+def test_noise_that_is_zero_in_the_mask_is_told_with_its_place(network, volume):
+    noise, mask = np.full(SHAPE, 1e-3), np.zeros(SHAPE, dtype=bool)
+    noise[1, 0, 1] = 0
+    mask[1, 0] = True
+    with pytest.raises(ValueError, match=r"noise_std must be positive in the mask; it is 0 at \(1, 0, 1\)"):
+        run(network, volume, mask=mask, noise_std=noise)
