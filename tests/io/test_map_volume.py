@@ -267,7 +267,7 @@ def test_no_room_for_the_checkpoint_is_told_and_mended(volume, tmp_path, monkeyp
         with pytest.raises(OSError, match="No space left"):
             run(Recorded(moments, tmp_path), volume, **options)
     kept = sorted(path.name for path in (tmp_path / "log").iterdir())
-    assert kept == ["batch_000000.npz", "batch_000001.npz", "volume.json"]
+    assert kept == ["batch_000000.npz", "batch_000001.npz", "run.lock", "volume.json"]
     apply, second = recorded(tmp_path, "second")
     run(apply, volume, **options)
     assert sorted(block for block, _ in runs_of(second)) == [2, 3, 4, 5]
