@@ -7,12 +7,11 @@ most memory that the process held, next to that of one with a hundredth of the v
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 
 import numpy as np
 
@@ -35,10 +34,20 @@ def process(folder, name):
     ]  # fmt: skip
     start = perf_counter()
     child = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    if status:
+    peak = 0
+    while child.poll() is None:  # ru_maxrss of a child begins with that of its parent
+        peak = max(peak, peak_memory(child.pid))
+        sleep(0.02)
+    if child.returncode:
         raise RuntimeError(f"{' '.join(command)} failed")
-    return perf_counter() - start, usage.ru_maxrss * 1024
+    return perf_counter() - start, peak
+
+
+def peak_memory(pid):
+    """Most memory in bytes that a running process held so far (Linux)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    lines = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(lines[0].split()[1]) * 1024 if lines else 0
 
 
 def main():

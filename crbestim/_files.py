@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -49,7 +50,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 
 
 def write_together(writers: Mapping[Path, Callable[[BinaryIO], Any]], *, overwrite: bool) -> None:
-    """Write several files beside their places, and move them there when all are complete.
+    """Write several files at a time beside their places, and move them there when all are complete.
 
     Raises
     ------
@@ -63,17 +64,22 @@ def write_together(writers: Mapping[Path, Callable[[BinaryIO], Any]], *, overwri
     if present and not overwrite:
         raise FileExistsError(f"{', '.join(present)} exists; it is only replaced with overwrite.")
     partial = {path: path.with_name(path.name + ".partial") for path in writers}
+
+    def write_partial(path: Path) -> None:
+        try:
+            with open(partial[path], "wb") as file:
+                writers[path](file)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            if error.filename is None and error.errno is not None:
+                error.filename = str(path)
+            raise
+
     try:
-        for path, write in writers.items():
-            try:
-                with open(partial[path], "wb") as file:
-                    write(file)
-                    file.flush()
-                    os.fsync(file.fileno())
-            except OSError as error:
-                if error.filename is None and error.errno is not None:
-                    error.filename = str(path)
-                raise
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # compression leaves the interpreter to the others
+            for _ in pool.map(write_partial, writers):
+                pass
         for path in writers:
             partial[path].replace(path)
     except BaseException:

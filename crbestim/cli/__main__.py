@@ -1,7 +1,16 @@
-"""`python -m crbestim.cli`."""
+"""`python -m crbestim.cli`, and the command `crbestim`."""
 
+import gc
 import sys
 
 from ._main import main
 
-sys.exit(main())
+
+def run() -> int:
+    """Run a command as a process of its own, and return its exit code."""
+    gc.freeze()  # what was imported lives until the end: looking for garbage in it would take more than a second
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -82,8 +82,12 @@ def save_estimates(
         writers |= writers_of(path, values, like, description)
         writers[Path(directory) / f"{prefix}{name}.json"] = _text_writer(text)
     if report is not None:
-        page = _report_of(estimates, like, report, details or {})
-        writers[Path(directory) / f"{prefix}{REPORT}"] = lambda file: file.write(page)
+        title = report
+        writers = {
+            Path(directory) / f"{prefix}{REPORT}": lambda file: file.write(
+                _report_of(estimates, like, title, details or {})
+            )
+        } | writers  # first, as it takes longest
     write_together(writers, overwrite=overwrite)
     return list(writers)
 

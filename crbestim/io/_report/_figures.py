@@ -16,9 +16,11 @@ from ._slices import View
 OUTSIDE_COLOR = "#e4e4e4"
 _WIDTH = 5.2  # inches, as everything below
 _DPI = 200
+_COMPRESSION = 3  # of 9: nearly as small, and much faster
 _GAP = 0.06
 _TITLE = 0.22
 _BAR_SPACE = 0.85
+_POWERS = (-3, 5)
 _MOST_HEIGHT = 4.0
 _PADDING, _LETTER_PADDING = 0.06, 0.15
 
@@ -40,8 +42,7 @@ def maps_figure(volume: NDArray, view: View, window: Window, label: str, cmap: s
         bar = figure.colorbar(mappable, cax=bar_axes, extend=extend[below, above])
         bar.set_label(label)
         bar.outline.set_linewidth(0.5)
-        bar.formatter.set_useMathText(True)
-        bar.formatter.set_powerlimits((-3, 4))
+        _format_numbers(bar.ax.yaxis, max(abs(window.low), abs(window.high)))
         bar.ax.yaxis.set_offset_position("left")  # away from the titles
 
     return _png(draw)
@@ -58,24 +59,34 @@ def categories_figure(volume: NDArray, view: View, colors: Sequence[str]) -> byt
     return _png(lambda figure: _draw_panels(figure, volume, view, mappable, right_space=0.0))
 
 
-def histogram_figure(values: NDArray, window: Window, label: str, color: str) -> bytes:
+def histogram_figure(values: NDArray, quartiles: Sequence[float], window: Window, label: str, color: str) -> bytes:
     """Draw the histogram of the values in a window, with their median and quartiles."""
     n_bins = int(np.clip(2 * np.sqrt(len(values)), 10, 80))
     counts, edges = np.histogram(values, n_bins, (window.low, window.high))
-    lower, median, upper = np.percentile(values, (25, 50, 75))
+    lower, median, upper = quartiles
 
     def draw(figure: Any) -> None:
-        figure.set_layout_engine("constrained")
-        figure.set_size_inches(_WIDTH, 2.2)
-        ax = figure.add_subplot()
+        height = 2.2
+        figure.set_size_inches(_WIDTH, height)
+        ax = figure.add_axes((0.75 / _WIDTH, 0.5 / height, 1 - 0.95 / _WIDTH, 1 - 0.75 / height))
         ax.axvspan(lower, upper, color="0.92", zorder=0)
         ax.stairs(counts, edges, fill=True, color=color, zorder=1)
         ax.axvline(median, color="0.15", linewidth=1, zorder=2)
         ax.set(xlim=(window.low, window.high), xlabel=label, ylabel="voxels")
-        ax.ticklabel_format(useMathText=True, scilimits=(-3, 5))
+        _format_numbers(ax.xaxis, max(abs(window.low), abs(window.high)))
+        _format_numbers(ax.yaxis, counts.max())
         ax.spines[["top", "right"]].set_visible(False)
 
     return _png(draw)
+
+
+def _format_numbers(axis: Any, largest: float) -> None:
+    """Take a power of ten out of large and small numbers."""
+    formatter = axis.get_major_formatter()
+    low, high = _POWERS
+    formatter.set_powerlimits(_POWERS)
+    if largest > 0 and not low < np.floor(np.log10(largest)) < high:
+        formatter.set_useMathText(True)  # for the power alone, as it makes every number slow to draw
 
 
 def _draw_panels(figure: Any, volume: NDArray, view: View, mappable: Any, right_space: float) -> Any:
@@ -161,5 +172,5 @@ def _png(draw: Any) -> bytes:
         FigureCanvasAgg(figure)
         draw(figure)
         buffer = BytesIO()
-        figure.savefig(buffer, format="png")
+        figure.savefig(buffer, format="png", pil_kwargs={"compress_level": _COMPRESSION})
     return buffer.getvalue()

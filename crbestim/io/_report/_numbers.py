@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .._parameter_map import ParameterMap
 
 DASH = "–"
+_PERCENT = (1, 25, 50, 75, 99)
 
 
 @dataclass(frozen=True)
@@ -21,18 +22,16 @@ class Window:
     high: float
 
     @classmethod
-    def around(cls, values: NDArray) -> Window:
-        """Return the 1st to 99th percentile of finite values, rounded outward; wider if they are all but equal."""
-        low, high = (float(end) for end in np.percentile(values, (1, 99)))
+    def around(cls, low: float, high: float) -> Window:
+        """Return a range rounded outward, such as percentiles; wider if its ends are all but equal."""
         if high - low <= 1e-7 * max(abs(low), abs(high)):
             margin = 0.1 * abs(high) or 1.0
             low, high = low - margin, high + margin
         return cls(*_rounded_outward(low, high))
 
     @classmethod
-    def from_zero(cls, values: NDArray) -> Window:
-        """Return zero to the 99th percentile of finite values, rounded up."""
-        high = float(np.percentile(values, 99))
+    def from_zero(cls, high: float) -> Window:
+        """Return zero to a number, rounded up."""
         return cls(*_rounded_outward(0.0, high)) if high > 0 else cls(0.0, 1.0)
 
     def outside(self, values: NDArray) -> tuple[int, int]:
@@ -60,8 +59,8 @@ class Summary:
         Finite estimates.
     std : ndarray of shape (m,)
         Finite standard deviations of these estimates, m <= n.
-    percentiles : tuple of float
-        1, 25, 50, 75 and 99 %; NaN without estimates.
+    percentiles, std_percentiles : tuple of float
+        1, 25, 50, 75 and 99 % of the two; NaN without any.
     median_std : float
         Median of all standard deviations that are numbers; infinite ones count.
     n_infinite : int
@@ -71,6 +70,7 @@ class Summary:
     values: NDArray
     std: NDArray
     percentiles: tuple[float, ...]
+    std_percentiles: tuple[float, ...]
     median_std: float
     n_infinite: int
 
@@ -84,10 +84,15 @@ class Summary:
         return cls(
             values=values,
             std=std[np.isfinite(std)],
-            percentiles=tuple(np.percentile(values, (1, 25, 50, 75, 99))) if len(values) else (np.nan,) * 5,
+            percentiles=_percentiles(values),
+            std_percentiles=_percentiles(std[np.isfinite(std)]),
             median_std=float(np.median(std)) if len(std) else np.nan,
             n_infinite=int(np.count_nonzero(np.isinf(parameter_map.values))),
         )
+
+
+def _percentiles(values: NDArray) -> tuple[float, ...]:
+    return tuple(np.percentile(values, _PERCENT).tolist()) if len(values) else (np.nan,) * len(_PERCENT)
 
 
 def number_html(value: float) -> str:

@@ -121,21 +121,24 @@ def parameter_section(number: int, entry: ParameterMap, summary: Summary, view: 
 
 def _parameter_figures(entry: ParameterMap, summary: Summary, view: View) -> Iterator[str]:
     label = entry.parameter.label
-    window = Window.around(summary.values)
+    low, *quartiles, high = summary.percentiles
+    window = Window.around(low, high)
     # A std belongs to an estimate; where there is none it must not be drawn.
     std = (
         None if entry.std is None else np.where(np.isfinite(entry.values) & np.isfinite(entry.std), entry.std, np.nan)
     )
-    std_window = Window.from_zero(summary.std) if len(summary.std) else None
+    _, *std_quartiles, std_high = summary.std_percentiles
+    std_window = Window.from_zero(std_high) if len(summary.std) else None
 
     yield _maps(np.where(np.isfinite(entry.values), entry.values, np.nan), entry.parameter, "", window, view)
     if std is not None and std_window is not None:
         yield _maps(std, entry.parameter, "standard deviation of ", std_window, view)
-    yield _histogram(summary.values, entry.parameter, "estimates", window, label, _VALUE_COLOR)
+    yield _histogram(summary.values, quartiles, entry.parameter, "estimates", window, label, _VALUE_COLOR)
     if std_window is not None:
         yield _histogram(
-            summary.std, entry.parameter, "standard deviations", std_window, f"std of {label}", _STD_COLOR
-        )
+            summary.std, std_quartiles, entry.parameter, "standard deviations", std_window, f"std of {label}",
+            _STD_COLOR,
+        )  # fmt: skip
 
 
 def _maps(volume: NDArray, parameter: Parameter, what: str, window: Window, view: View) -> str:
@@ -150,12 +153,20 @@ def _maps(volume: NDArray, parameter: Parameter, what: str, window: Window, view
     )
 
 
-def _histogram(values: NDArray, parameter: Parameter, what: str, window: Window, label: str, color: str) -> str:
+def _histogram(
+    values: NDArray,
+    quartiles: Sequence[float],
+    parameter: Parameter,
+    what: str,
+    window: Window,
+    label: str,
+    color: str,
+) -> str:
     below, above = window.outside(values)
-    lower, median, upper = np.percentile(values, (25, 50, 75))
+    lower, median, upper = quartiles
     unit = "" if parameter.unit == "1" else f" {escape(parameter.unit)}"
     return _figure(
-        histogram_figure(values, window, label, color),
+        histogram_figure(values, quartiles, window, label, color),
         f"Histogram of the {what} of {parameter.name}",
         f"Histogram of {len(values):,} {what}; {below:,} below and {above:,} above the window. "
         f"Line: median, {number_html(median)}{unit}; band: quartiles, {number_html(lower)} to "
