@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import voxel_functions
+from joblib import parallel_config
 from scipy import stats
 from voxel_functions import Recorded, end_the_process, moments, refuse, runs_of
 
@@ -178,6 +179,21 @@ def test_fit_survives_the_loss_of_a_worker(in_memory, options, cluster, tmp_path
     np.testing.assert_array_equal(found["std"][..., 0], expected.maps[0].std)
     np.testing.assert_array_equal(found["quality"], expected.quality)
     assert np.isfinite(found["estimate"]).all()
+
+
+def test_blocks_and_arrays_by_the_cluster_as_default(tiny_network, draw_images, in_memory, cluster):
+    """The backend of joblib, and dask arrays, where a client is the default one."""
+    da = pytest.importorskip("dask.array")
+    images = draw_images((*SHAPE, 3))
+    volume = in_memory(images)
+    expected = estimate_volume(tiny_network, volume, most_voxels=20, verbose=0).maps[0].values
+    with distributed.Client(cluster) as client:
+        with parallel_config(backend="dask"):
+            found = estimate_volume(tiny_network, volume, most_voxels=20, n_jobs=2, verbose=0).maps[0].values
+        np.testing.assert_array_equal(found, expected)
+        lazy = da.from_array(images, chunks=(5, 4, 1, 3))
+        whole = lazy.map_blocks(tiny_network.predict_coefficients, chunks=(*lazy.chunks[:3], (1,)), dtype=np.float64)
+        np.testing.assert_array_equal(client.compute(whole).result()[..., 0].astype(np.float32), expected)
 
 
 def test_block_that_no_worker_survives_is_told(volume, cluster, running_cluster, monkeypatch):
