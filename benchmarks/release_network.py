@@ -103,7 +103,7 @@ def results(network, experiment, snr, n_realizations):
 def grid_results(network, experiment, snr, n_realizations):
     """Rows of the table of grid slices."""
     for piece in ("m0s-T1", "T1-T2f"):
-        data, _ = experiment.grid(piece)
+        data = experiment.grid(piece)
         of = bias_and_std(
             network, data.X, data.y, data.crb, snr, n_realizations, prior_std=experiment.prior_std,
             target_names=data.target_names, random_state=2, progress=False,

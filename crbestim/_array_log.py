@@ -52,23 +52,23 @@ class ArrayLog:
         if checked.exists() and not checked.is_dir():
             raise ValueError(f"checkpoint: {path} is not a directory.")
         checked.mkdir(exist_ok=True)
+        names = {file.name for file in checked.iterdir() if file.suffix != ".partial"}
+        if origin_name not in names and names - {_LOCK}:
+            raise ValueError(f"checkpoint: {path} holds other files; choose a new or an empty directory.")
         self._running = only_run(checked / _LOCK)
+        self.is_new = not (checked / origin_name).exists()
         try:
-            self._open(origin_name, origin)
+            self.origin = (
+                self._begin(origin_name, origin) if self.is_new else read_origin(checked, origin_name, origin)
+            )
         except BaseException:
             self.close()
             raise
 
-    def _open(self, origin_name: str, origin: dict[str, Any]) -> None:
-        path = self.path / origin_name
-        self.is_new = not path.exists()
-        if not self.is_new:
-            self.origin = read_origin(self.path, origin_name, origin.keys())
-            return
-        if any(file.name != _LOCK and not file.name.endswith(".partial") for file in self.path.iterdir()):
-            raise ValueError(f"checkpoint: {self.path} holds other files; choose a new or an empty directory.")
-        self.origin = {"format": _FORMAT, **origin}
-        write_whole(path, lambda file: file.write(json.dumps(self.origin).encode()))
+    def _begin(self, origin_name: str, origin: dict[str, Any]) -> dict[str, Any]:
+        whole = {"format": _FORMAT, **origin}
+        write_whole(self.path / origin_name, lambda file: file.write(json.dumps(whole).encode()))
+        return whole
 
     def close(self) -> None:
         """Let other runs use the directory."""

@@ -15,16 +15,20 @@ paper take hours, the others minutes.
 
 import argparse
 import os
+from functools import cache
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
+from sklearn.utils import Bunch
 
 from crbestim import (
     CRBWeightedRegressor,
     MTHybridStateModel,
     Pipeline,
     SVDCompressor,
+    bias_and_std,
     load_pretrained,
     make_fingerprints,
     make_grid,
@@ -78,6 +82,7 @@ class PaperExperiment:
         data = make_fingerprints(self.model, theta=theta, basis=self.basis, compressed=True)
         self._training = {"X": data.X, "y": data.y, "crb": data.crb}
 
+    @cache  # noqa: B019 - there is one experiment a process
     def network(self, name: str) -> Pipeline:
         """Return a network, trained now unless it was before."""
         path = None if self.fast else self.directory / f"{name}.safetensors"
@@ -100,6 +105,7 @@ class PaperExperiment:
         X = self._training["X"]
         return np.hstack([X.real, X.imag]), self._training["y"], self._training["crb"]
 
+    @cache  # noqa: B019
     def test_set(self):
         """Return dataset #1: stacked coefficients of tissues of the prior that no network has seen."""
         return self._simulated(self.test_tissues())
@@ -108,13 +114,37 @@ class PaperExperiment:
         """Return the tissues of dataset #1."""
         return self.prior.sample(100 if self.fast else 9_056, random_state=1)
 
+    def axes(self, name: str) -> dict[str, np.ndarray]:
+        """Return the two axes of a slice of dataset #2."""
+        return {parameter: np.linspace(*limits, 5 if self.fast else 40) for parameter, limits in SLICES[name].items()}
+
+    @cache  # noqa: B019
     def grid(self, name: str):
-        """Return a slice of dataset #2, as stacked coefficients, and its two axes."""
-        n = 5 if self.fast else 40
-        axes = {parameter: np.linspace(*limits, n) for parameter, limits in SLICES[name].items()}
-        return self._simulated(make_grid(axes, self.prior)), axes
+        """Return a slice of dataset #2, as stacked coefficients."""
+        return self._simulated(make_grid(self.axes(name), self.prior))
+
+    def judged(self, name: str, part: str, snr: float = 50, n_realizations: int | None = None) -> Bunch:
+        """Return bias and standard deviations of a network on "test" or a slice; they are kept in the directory."""
+        n_realizations = n_realizations or self.n_realizations
+        network = self.network(name)
+        data = self.test_set() if part == "test" else self.grid(part)
+        stored = None if self.fast else self.directory / "judged" / f"{name}_{part}_{snr:g}_{n_realizations}.joblib"
+        weights = joblib.hash([network[-1].module_.state_dict(), network[-1].target_mean_, network[-1].target_scale_])
+        if stored is not None and stored.exists():
+            kept = joblib.load(stored)
+            if kept["weights"] == weights:
+                return kept["found"]
+        found = bias_and_std(
+            network[-1], data.X, data.y, data.crb, snr, n_realizations, target_names=self.model.default_targets,
+            prior_std=self.prior_std, random_state=2, progress=stored is not None,
+        )  # fmt: skip
+        if stored is not None:
+            stored.parent.mkdir(exist_ok=True)
+            joblib.dump({"weights": weights, "found": found}, stored)
+        return found
 
     def _simulated(self, theta):
+        """Return fingerprints with stacked coefficients."""
         data = make_fingerprints(self.model, theta=theta, basis=self.basis, compressed=True, progress=False)
         data.X = np.hstack([data.X.real, data.X.imag])
         return data

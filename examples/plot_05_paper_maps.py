@@ -14,14 +14,11 @@ after ``python examples/paper_experiment.py --directory paper_runs`` has trained
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from paper_experiment import TITLES, PaperExperiment, arguments
-
-from crbestim import bias_and_std
+from paper_experiment import SLICES, TITLES, PaperExperiment, arguments
 
 options = arguments("Bias and standard deviation on the grid.")
 experiment = PaperExperiment(options.directory, options.fast)
 names = options.networks or ["paper-mse", "paper-crb", "bias-reduced"]
-networks = {name: experiment.network(name) for name in names}
 parameters = {parameter.name: parameter for parameter in experiment.model.parameters}
 targets = experiment.model.default_targets
 
@@ -29,14 +26,7 @@ targets = experiment.model.default_targets
 # Estimates
 # ---------
 
-results = {}
-for piece in ("m0s-T1", "T1-T2f"):
-    data, axes = experiment.grid(piece)
-    for name, network in networks.items():
-        results[piece, name] = bias_and_std(
-            network[-1], data.X, data.y, data.crb, snr=50, n_realizations=experiment.n_realizations,
-            target_names=targets, prior_std=experiment.prior_std, random_state=2, progress=False,
-        ), axes  # fmt: skip
+results = {(piece, name): experiment.judged(name, piece) for piece in SLICES for name in names}
 
 # %%
 # The paper's claims
@@ -54,7 +44,7 @@ rows = []
 for (piece, target), published in claims.items():
     column = targets.index(target)
     for name in names:
-        samples = results[piece, name][0]
+        samples = results[piece, name]
         bias, std = samples.bias[:, column], samples.std[:, column]
         ratio = std / samples.sqrt_crb[:, column]
         rows.append(
@@ -85,13 +75,13 @@ def draw(piece, target):
     column = targets.index(target)
     unit = 1e3 if target == "T2f" else 1
     label = {"m0s": r"$m_0^s$", "T1": r"$T_1$ [s]", "T2f": r"$T_2^f$ [ms]"}[target]
-    first, second = results[piece, names[0]][1].items()
+    first, second = experiment.axes(piece).items()
     extent = [second[1][0], second[1][-1], first[1][0], first[1][-1]]
     shape = (len(first[1]), len(second[1]))
     fig, axes = plt.subplots(2, len(names) + 1, figsize=(2.5 * len(names) + 2.5, 5), layout="constrained")
-    bias = {name: unit * results[piece, name][0].bias[:, column].reshape(shape) for name in names}
-    std = {name: unit * results[piece, name][0].std[:, column].reshape(shape) for name in names}
-    bound = unit * results[piece, names[0]][0].sqrt_crb[:, column].reshape(shape)
+    bias = {name: unit * results[piece, name].bias[:, column].reshape(shape) for name in names}
+    std = {name: unit * results[piece, name].std[:, column].reshape(shape) for name in names}
+    bound = unit * results[piece, names[0]].sqrt_crb[:, column].reshape(shape)
     largest = np.quantile(np.abs(list(bias.values())), 0.98)
     highest = np.quantile([*std.values(), bound], 0.98)
     for ax, name in zip(axes[0], names, strict=False):

@@ -16,20 +16,11 @@ import numpy as np
 import pandas as pd
 from paper_experiment import COLORS, TITLES, PaperExperiment, arguments
 
-from crbestim import bias_and_std
-
 options = arguments("Histograms of bias and standard deviation.")
 experiment = PaperExperiment(options.directory, options.fast)
 names = options.networks or ["paper-mse", "paper-crb", "bias-reduced"]
 targets = experiment.model.default_targets
-test = experiment.test_set()
-samples = {
-    name: bias_and_std(
-        experiment.network(name)[-1], test.X, test.y, test.crb, snr=50, n_realizations=experiment.n_realizations,
-        target_names=targets, prior_std=experiment.prior_std, random_state=2, progress=False,
-    )
-    for name in names
-}  # fmt: skip
+samples = {name: experiment.judged(name, "test") for name in names}
 
 # %%
 # Numbers

@@ -17,22 +17,11 @@ import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter
 from paper_experiment import COLORS, TITLES, PaperExperiment, arguments
 
-from crbestim import bias_and_std
-
 options = arguments("Contributions of bias and variance to the losses.")
 experiment = PaperExperiment(options.directory, options.fast)
 names = options.networks or ["paper-mse", "paper-crb", "bias-reduced"]
-networks = {name: experiment.network(name) for name in names}
 targets = experiment.model.default_targets
-test = experiment.test_set()
 LABELS = {"m0s": r"$m_0^s$", "T1": r"$T_1$", "T2f": r"$T_2^f$"}
-
-
-def analysed(network, snr, n_realizations):
-    return bias_and_std(
-        network[-1], test.X, test.y, test.crb, snr=snr, n_realizations=n_realizations, target_names=targets,
-        prior_std=experiment.prior_std, random_state=2, progress=False,
-    )  # fmt: skip
 
 
 # %%
@@ -43,9 +32,9 @@ def analysed(network, snr, n_realizations):
 
 snrs = [20, 100] if options.fast else [3, 5, 10, 20, 30, 50, 70, 100, 200, 500]
 rows = []
-for name, network in networks.items():
+for name in names:
     for snr in snrs:
-        of = analysed(network, snr, min(experiment.n_realizations, 100))
+        of = experiment.judged(name, "test", snr, min(experiment.n_realizations, 100))
         for loss, weight in (("CRB loss", 1 / of.sqrt_crb**2), ("mean squared error", 1.0)):
             for part, values in (("bias", of.squared_bias), ("variance", of.std**2)):
                 each = (values * weight).mean(axis=1)
@@ -91,8 +80,8 @@ if options.output is not None:
 
 n_bins = 4 if options.fast else 15
 rows = []
-for name, network in networks.items():
-    of = analysed(network, 50, experiment.n_realizations)
+for name in names:
+    of = experiment.judged(name, "test")
     for column, target in enumerate(targets):
         size = of.sqrt_crb[:, column]
         bins = pd.qcut(size, n_bins, labels=False)

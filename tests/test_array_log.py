@@ -14,6 +14,9 @@ def test_parts_are_kept(tmp_path):
     assert log.read(3) is None
     log.write(3, a=np.arange(4), b=np.ones((2, 2), np.complex64))
     log.write(1, a=np.zeros(1))
+    with pytest.raises(ValueError, match="another run is at work there"):
+        ArrayLog(tmp_path / "log", "own.json", ORIGIN)
+    log.close()
     again = ArrayLog(str(tmp_path / "log"), "own.json", {"digest": "other"})
     assert not again.is_new
     assert again.origin["digest"] == "abc"
@@ -68,14 +71,14 @@ def test_missing_array_is_told(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '{"format": 1}', "null"])
 def test_damaged_origin_is_told(tmp_path, text):
-    ArrayLog(tmp_path / "log", "own.json", ORIGIN)
+    ArrayLog(tmp_path / "log", "own.json", ORIGIN).close()
     (tmp_path / "log" / "own.json").write_text(text)
     with pytest.raises(ValueError, match="own.json is damaged"):
         ArrayLog(tmp_path / "log", "own.json", ORIGIN)
 
 
 def test_other_version_is_told(tmp_path):
-    ArrayLog(tmp_path / "log", "own.json", ORIGIN)
+    ArrayLog(tmp_path / "log", "own.json", ORIGIN).close()
     (tmp_path / "log" / "own.json").write_text(json.dumps({"format": 99} | ORIGIN))
     with pytest.raises(ValueError, match="was written by another version"):
         ArrayLog(tmp_path / "log", "own.json", ORIGIN)

@@ -46,14 +46,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run it."""
     path = None if options.what is None else Path(options.what)
-    of_network = path is not None and not path.name.lower().endswith((*SUFFIXES, ".npy", ".csv", ".seq"))
+    of_network = path is not None and not path.name.endswith((*SUFFIXES, ".npy", ".csv", ".seq"))
     if not of_network and (options.save_basis is not None or options.save_sequence is not None):
         raise ValueError("--save-basis and --save-sequence need a network.")
     if path is None:
         print("\n".join(f"{name} {number}" for name, number in versions().items()))
     elif path.suffix in BASIS_FORMATS and (basis := _basis_or_none(path)) is not None:
         print(_of_basis(basis))
-    elif path.name.lower().endswith(SUFFIXES):
+    elif path.name.endswith(SUFFIXES):
         print(_of_volume(open_volume(path)))
     elif path.suffix in (".csv", ".seq"):
         print(_of_sequence(read_sequence(path)))

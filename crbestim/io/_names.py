@@ -9,7 +9,7 @@ SUFFIXES = (".nii.gz", ".nii", ".cfl", ".hdr", ".zarr")
 
 def stem_of(path: Path) -> str:
     """Return the name of a volume without its suffix."""
-    suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), path.suffix)
+    suffix = next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), path.suffix)
     return path.name[: len(path.name) - len(suffix)]
 
 

@@ -55,7 +55,7 @@ def open_nifti(path: Path) -> Volume:
         If it cannot be read, or there is no room to expand it.
     """
     try:
-        image = _expanded(path) if path.name.lower().endswith(".gz") else nib.load(path)
+        image = _expanded(path) if path.name.endswith(".gz") else nib.load(path)
     except _DAMAGE as error:
         raise ValueError(f"{path} is no NIfTI file, or is damaged: {error}.") from error
     if not isinstance(image, nib.Nifti1Pair):

@@ -48,7 +48,7 @@ def open_volume(path: str | os.PathLike[str]) -> Volume:
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path must be a path; got {type(path).__name__}.")
     path = Path(path)
-    suffix = next((suffix for suffix in _FORMATS if path.name.lower().endswith(suffix)), None)
+    suffix = next((suffix for suffix in _FORMATS if path.name.endswith(suffix)), None)
     if suffix is None:
         raise ValueError(f"{path} must end in one of {', '.join(_FORMATS)}.")
     if not path.exists():
