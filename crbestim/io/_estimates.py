@@ -169,7 +169,8 @@ class LeastSquaresEstimates:
         known = pd.DataFrame({name: covariates[name] for name in self.covariate_names}) if covariates else None
         found = self.estimator.estimate(rows, covariates=known)
         quality = no_flags(len(rows))
-        mark(quality, found.at_bound.any(axis=1), QualityFlag.AT_BOUND)
+        columns = [found.parameter_names.index(name) for name in found.target_names]
+        mark(quality, found.at_bound[:, columns].any(axis=1), QualityFlag.AT_BOUND)
         mark(quality, found.status == FitStatus.MAX_ITERATIONS, QualityFlag.NOT_CONVERGED)
         return {
             "estimate": found.targets.astype(np.float32),

@@ -16,7 +16,7 @@ class QualityFlag(IntFlag):
     OUTSIDE_PRIOR = 1
     #: The signal is none that the model can give (see `crbestim.goodness_of_fit`).
     NOT_OF_MODEL = 2
-    #: A parameter, target or not, lies at a bound of the least-squares fit.
+    #: An estimate lies at a bound of the least-squares fit. That others end there, such as T2s, is common.
     AT_BOUND = 4
     #: The least-squares fit ran out of iterations.
     NOT_CONVERGED = 8
@@ -33,7 +33,7 @@ class QualityFlag(IntFlag):
 _TEXTS = {
     QualityFlag.OUTSIDE_PRIOR: "an estimate outside of the central 99 % of the training's prior",
     QualityFlag.NOT_OF_MODEL: "a signal that is none of the model's",
-    QualityFlag.AT_BOUND: "a parameter at a bound of the fit",
+    QualityFlag.AT_BOUND: "an estimate at a bound of the fit",
     QualityFlag.NOT_CONVERGED: "a fit that ran out of iterations",
     QualityFlag.POORLY_DETERMINED: "a standard deviation of the first target above a third of the prior's",
 }

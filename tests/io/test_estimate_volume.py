@@ -19,6 +19,7 @@ from crbestim import (
     SVDCompressor,
     load_pretrained,
     make_fingerprints,
+    paper_prior,
     save_pretrained,
 )
 from crbestim.datasets import default_prior
@@ -419,3 +420,18 @@ def test_noise_that_is_zero_in_the_mask_is_told_with_its_place(network, volume):
     mask[1, 0] = True
     with pytest.raises(ValueError, match=r"noise_std must be positive in the mask; it is 0 at \(1, 0, 1\)"):
         run(network, volume, mask=mask, noise_std=noise)
+
+
+def test_parameters_at_a_bound_that_are_not_estimated_are_no_flaw(in_memory):
+    model = load_pretrained("mt-hybrid-state").model_
+    basis = load_pretrained("mt-hybrid-state")[0].basis_
+    data = NoiseModel.at_snr(50).add_to(model.signal(paper_prior().sample(12, random_state=0), basis=basis), 0)
+    fit = NLLSEstimator(
+        model, basis=basis, prior=paper_prior(), n_starts=1, n_candidates=256, verbose=0, random_state=0
+    ).fit()
+    found = fit.estimate(data)
+    targets = [model.parameter_names.index(name) for name in fit.target_names_]
+    assert (found.at_bound.any(axis=1) & ~found.at_bound[:, targets].any(axis=1)).any()
+    quality = run(fit, in_memory(data.reshape(3, 2, 2, 13))).quality
+    expected = found.at_bound[:, targets].any(axis=1)
+    np.testing.assert_array_equal((quality.ravel() & QualityFlag.AT_BOUND) > 0, expected)
