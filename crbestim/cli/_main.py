@@ -113,4 +113,5 @@ def _one_line(error: Exception, options: argparse.Namespace) -> str:
     for name in sorted(vars(options), key=len, reverse=True):  # arguments in Python are options here
         pattern = rf"(?<![\w-]){name}\b" if "_" in name else rf"^{name}(?=( must|:))"
         text = re.sub(pattern, f"--{name.replace('_', '-')}", text)
-    return " ".join([*text.split(), *(note for note in getattr(error, "__notes__", []))])
+    notes = getattr(error, "__notes__", [])
+    return " ".join([*(text.rstrip(".") + "." if notes else text).split(), *notes])

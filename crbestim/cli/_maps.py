@@ -35,6 +35,7 @@ from ._types import count, name_part, named_path, processes
 from ._working_directory import working_directory
 
 _BYTES_PER_VOXEL = 4
+_REPORT_BYTES = 4_000_000
 _SUSPICIOUS = 0.25  # share of estimates outside of the prior; of tissues of the prior some 6 % are
 
 
@@ -127,7 +128,7 @@ def make_maps(
     start = perf_counter()
     run = f"{options.command}-{prefix.strip('_') or 'maps'}"
     with working_directory(options.out, run, options.checkpoint) as parts:
-        _check_space(options.out, volume, 2 * len(names))
+        _check_space(options, volume, 2 * len(names))
         estimates = estimate_volume(
             estimator, volume, most_voxels=options.block_voxels, checkpoint=parts, n_jobs=options.jobs,
             scheduler=options.scheduler, verbose=0 if options.quiet else 1, **settings,
@@ -163,8 +164,8 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("crbestim", "numpy", "scipy", "scikit-learn", "torch", "nibabel")}
 
 
-def _check_space(out: Path, volume: Volume, n_maps: int) -> None:
-    needed = n_maps * _BYTES_PER_VOXEL * int(np.prod(volume.shape))
-    free = shutil.disk_usage(out).free
+def _check_space(options: argparse.Namespace, volume: Volume, n_maps: int) -> None:
+    needed = n_maps * _BYTES_PER_VOXEL * int(np.prod(volume.shape)) + (0 if options.no_report else _REPORT_BYTES)
+    free = shutil.disk_usage(options.out).free
     if free < needed:
-        raise OSError(f"{out} has room for {free / 1e6:.1f} MB; the maps may take {needed / 1e6:.1f} MB.")
+        raise OSError(f"{options.out} has room for {free / 1e6:.1f} MB; the run may take {needed / 1e6:.1f} MB.")
