@@ -25,8 +25,7 @@ def with_config(arguments: list[str], commands: Mapping[str, argparse.ArgumentPa
         subparser.error(f"--config: {path}: {error.strerror}")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         subparser.error(f"--config: {path} is no TOML file: {error}")
-    unknown = [name for name in settings if name not in commands]
-    wrong = unknown or [name for name, table in settings.items() if not isinstance(table, dict)]
+    wrong = [name for name, table in settings.items() if name not in commands or not isinstance(table, dict)]
     if wrong:
         subparser.error(f"--config: {path} may have tables named after commands only; found {', '.join(wrong)}")
     actions = {string.lstrip("-"): action for action in subparser._actions for string in action.option_strings}

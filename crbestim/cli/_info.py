@@ -64,8 +64,7 @@ def run(options: argparse.Namespace) -> None:
 def _show_network(options: argparse.Namespace) -> None:
     pipeline = load_pretrained(options.what)
     written = [path for path in (options.save_basis, options.save_sequence) if path is not None]
-    companions = [path.with_suffix(".hdr") for path in written if path.suffix == ".cfl"]
-    check_outputs(options.overwrite, *written, *companions)
+    check_outputs(options.overwrite, *written)
     if options.save_sequence is not None:
         if pipeline.sequence_ is None:
             raise ValueError(f"{options.what} was saved without a pulse sequence.")

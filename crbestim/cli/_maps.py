@@ -94,7 +94,7 @@ def open_inputs(
         options.coefficients, n_coefficients, imaginary=options.imaginary, conjugate=options.conjugate,
         real_valued=real_valued,
     )  # fmt: skip
-    for place in (options.like, options.mask):
+    for place in (options.like, options.mask if volume.affine is None else None):
         if place is not None:
             other = open_volume(place)
             check_same_space(other, volume)

@@ -9,10 +9,11 @@ from .._files import check_places
 
 
 def check_outputs(overwrite: bool, *paths: Path, with_directory: bool = False) -> None:
-    """Raise OSError if a file cannot be written, or is there and may not be replaced.
+    """Raise OSError if a file cannot be written, or is there and may not be replaced; with it, the .hdr of a .cfl.
 
     Its directory must exist, unless the command makes it.
     """
+    paths = (*paths, *(path.with_suffix(".hdr") for path in paths if path.suffix == ".cfl"))
     folders = {path.absolute().parent for path in paths}
     for folder in folders:
         nearest = folder

@@ -74,8 +74,7 @@ def run(options: argparse.Namespace) -> None:
     suffixes = FORMATS if options.map else (".npz",)
     if not options.out.name.endswith(suffixes):
         raise ValueError(f"--out must end in {' or '.join(suffixes)} with {kind}; got {options.out}.")
-    companions = [options.out.with_suffix(".hdr")] if options.out.suffix == ".cfl" else []
-    check_outputs(options.overwrite, options.out, *companions)
+    check_outputs(options.overwrite, options.out)
     model = signal_model_of(options)
     basis = None if options.basis is None else load_basis(options.basis)
     if options.map:

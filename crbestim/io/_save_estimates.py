@@ -99,9 +99,8 @@ def names_of(parameters: Iterable[Parameter], with_std: bool, further: Iterable[
 
 
 def paths_of(directory: Path, names: Iterable[str], prefix: str, file_format: Format, with_report: bool) -> list[Path]:
-    """Return all files of maps with these names, and the report."""
-    suffixes = [file_format, ".json", *([".hdr"] if file_format == ".cfl" else [])]
-    files = [f"{prefix}{name}{suffix}" for name in names for suffix in suffixes]
+    """Return the files of maps with these names (the .hdr of a .cfl goes without saying), and the report."""
+    files = [f"{prefix}{name}{suffix}" for name in names for suffix in (file_format, ".json")]
     return [directory / file for file in [*files, *([f"{prefix}{REPORT}"] if with_report else [])]]
 
 
