@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from . import design
+from . import acquisition, datasets, design, reconstruction
 from .bounds import cramer_rao_bound, fisher_information
 from .covariance import NoiseCovariance
 from .datasets import Prior, make_fingerprints, make_grid, paper_prior
@@ -79,11 +79,13 @@ __all__ = [
     "SequenceDisplay",
     "SignalModel",
     "VariableFlipAngleModel",
+    "acquisition",
     "bias_and_std",
     "bias_variance",
     "cramer_rao_bound",
     "crb_efficiency_score",
     "crb_loss",
+    "datasets",
     "design",
     "estimate_noise_std",
     "fisher_information",
@@ -94,5 +96,6 @@ __all__ = [
     "make_grid",
     "paper_prior",
     "read_results",
+    "reconstruction",
     "save_pretrained",
 ]

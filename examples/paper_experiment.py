@@ -50,6 +50,9 @@ TITLES = {
     "mse": "default, MSE loss",
     "bias-reduced": "default, bias-reduced",
 }
+SYMBOLS = {"m0s": r"$m_0^s$", "T1": r"$T_1$", "T2f": r"$T_2^f$"}
+UNITS = {"m0s": "", "T1": " [s]", "T2f": " [ms]"}
+SCALES = {"m0s": 1, "T1": 1, "T2f": 1e3}
 COLORS = {"paper-mse": "C1", "paper-crb": "C0", "mse": "C3", "crb": "C2", "bias-reduced": "C4"}
 SLICES = {
     "m0s-T1": {"m0s": (0.02, 0.3), "T1": (0.5, 3.0)},
@@ -129,7 +132,8 @@ class PaperExperiment:
         network = self.network(name)
         data = self.test_set() if part == "test" else self.grid(part)
         stored = None if self.fast else self.directory / "judged" / f"{name}_{part}_{snr:g}_{n_realizations}.joblib"
-        weights = joblib.hash([network[-1].module_.state_dict(), network[-1].target_mean_, network[-1].target_scale_])
+        layers = {key: value.numpy() for key, value in network[-1].module_.state_dict().items()}
+        weights = joblib.hash([layers, network[-1].target_mean_, network[-1].target_scale_])
         if stored is not None and stored.exists():
             kept = joblib.load(stored)
             if kept["weights"] == weights:

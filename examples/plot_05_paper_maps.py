@@ -14,7 +14,7 @@ after ``python examples/paper_experiment.py --directory paper_runs`` has trained
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from paper_experiment import SLICES, TITLES, PaperExperiment, arguments
+from paper_experiment import SCALES, SLICES, SYMBOLS, TITLES, UNITS, PaperExperiment, arguments
 
 options = arguments("Bias and standard deviation on the grid.")
 experiment = PaperExperiment(options.directory, options.fast)
@@ -38,26 +38,26 @@ results = {(piece, name): experiment.judged(name, piece) for piece in SLICES for
 claims = {
     ("m0s-T1", "m0s"): {"paper-crb": 0.0053, "paper-mse": 0.0065},
     ("T1-T2f", "T1"): {"paper-crb": 0.11, "paper-mse": 0.07},
-    ("T1-T2f", "T2f"): {"paper-crb": 5.23e-3, "paper-mse": 14.1e-3},
+    ("T1-T2f", "T2f"): {"paper-crb": 5.23, "paper-mse": 14.1},
 }
 rows = []
 for (piece, target), published in claims.items():
     column = targets.index(target)
     for name in names:
         samples = results[piece, name]
-        bias, std = samples.bias[:, column], samples.std[:, column]
-        ratio = std / samples.sqrt_crb[:, column]
+        arrays = samples.bias, samples.std, samples.sqrt_crb
+        bias, std, sqrt_crb = (SCALES[target] * array[:, column] for array in arrays)
         rows.append(
             {
                 "slice": piece,
-                "target": target,
+                "target": target + UNITS[target],
                 "network": name,
-                "mean |bias|": np.abs(bias).mean(),
+                "mean abs(bias)": np.abs(bias).mean(),
                 "noise error": np.sqrt((std**2).mean() / samples.n_realizations / len(std)),
                 "published": published.get(name, np.nan),
-                "median std/sqrt(CRB)": np.median(ratio),
+                "median std/sqrt(CRB)": np.median(std / sqrt_crb),
                 "mean std": std.mean(),
-                "mean sqrt(CRB)": samples.sqrt_crb[:, column].mean(),
+                "mean sqrt(CRB)": sqrt_crb.mean(),
             }
         )
 table = pd.DataFrame(rows)
@@ -73,8 +73,7 @@ if options.output is not None:
 
 def draw(piece, target):
     column = targets.index(target)
-    unit = 1e3 if target == "T2f" else 1
-    label = {"m0s": r"$m_0^s$", "T1": r"$T_1$ [s]", "T2f": r"$T_2^f$ [ms]"}[target]
+    unit, label = SCALES[target], SYMBOLS[target] + UNITS[target]
     first, second = experiment.axes(piece).items()
     extent = [second[1][0], second[1][-1], first[1][0], first[1][-1]]
     shape = (len(first[1]), len(second[1]))

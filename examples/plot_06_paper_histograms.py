@@ -14,7 +14,7 @@ after ``python examples/paper_experiment.py --directory paper_runs`` has trained
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from paper_experiment import COLORS, TITLES, PaperExperiment, arguments
+from paper_experiment import COLORS, SCALES, SYMBOLS, TITLES, UNITS, PaperExperiment, arguments
 
 options = arguments("Histograms of bias and standard deviation.")
 experiment = PaperExperiment(options.directory, options.fast)
@@ -40,16 +40,16 @@ for name in names:
     of = samples[name]
     for column, target in enumerate(targets):
         for region, chosen in (("all", slice(None)), ("informative", of.informative[:, column])):
-            bias, ratio = of.bias[chosen, column], (of.std / of.sqrt_crb)[chosen, column]
+            bias, ratio = SCALES[target] * of.bias[chosen, column], (of.std / of.sqrt_crb)[chosen, column]
             relative = (of.squared_bias / of.sqrt_crb**2)[chosen, column]
             median, error = median_and_error(ratio)
             rows.append(
                 {
                     "network": name,
-                    "target": target,
+                    "target": target + UNITS[target],
                     "region": region,
                     "mean bias": bias.mean(),
-                    "mean |bias|": np.abs(bias).mean(),
+                    "mean abs(bias)": np.abs(bias).mean(),
                     "bias²/CRB": relative.mean(),
                     "bias²/CRB se": relative.std() / np.sqrt(len(relative)),
                     "median std/sqrt(CRB)": median,
@@ -67,7 +67,6 @@ if options.output is not None:
 # ----
 # All test fingerprints. Those beyond the axis are in the outermost bins.
 
-LABELS = {"m0s": r"$m_0^s$", "T1": r"$T_1$ [s]", "T2f": r"$T_2^f$ [ms]"}
 LIMITS = {"m0s": 0.1, "T1": 0.4, "T2f": 60}
 
 
@@ -80,9 +79,9 @@ fig, axes = plt.subplots(1, 3, figsize=(9, 3.3), layout="constrained", sharey=Tr
 for column, (ax, target) in enumerate(zip(axes, targets, strict=True)):
     bins = np.linspace(-LIMITS[target], LIMITS[target], 61)
     for name in names:
-        histogram(ax, samples[name].bias[:, column] * (1e3 if target == "T2f" else 1), bins, name)
+        histogram(ax, SCALES[target] * samples[name].bias[:, column], bins, name)
     ax.axvline(0, color="0.5", linewidth=0.8)
-    ax.set(xlabel=f"bias of {LABELS[target]}")
+    ax.set(xlabel=f"bias of {SYMBOLS[target]}{UNITS[target]}")
 axes[0].set_ylabel("fingerprints")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names))
 if options.output is not None:
@@ -104,7 +103,7 @@ for i, (row, name) in enumerate(zip(axes, names, strict=True)):
         ax.hist(ratio[of.informative[:, column]], bins, color=COLORS[name], alpha=0.7, label="informative")
         ax.axvline(1, color="0.2", linestyle="--", linewidth=0.8)
         if i == 0:
-            ax.set_title(LABELS[target].split(" [")[0])
+            ax.set_title(SYMBOLS[target])
     row[0].set_ylabel(TITLES[name].replace(", ", ",\n"), fontsize=8)
 for ax in axes[-1]:
     ax.set_xlabel(r"std / $\sqrt{\mathrm{CRB}}$")

@@ -15,14 +15,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter
-from paper_experiment import COLORS, TITLES, PaperExperiment, arguments
+from paper_experiment import COLORS, SCALES, SYMBOLS, TITLES, UNITS, PaperExperiment, arguments
 
 options = arguments("Contributions of bias and variance to the losses.")
 experiment = PaperExperiment(options.directory, options.fast)
 names = options.networks or ["paper-mse", "paper-crb", "bias-reduced"]
 targets = experiment.model.default_targets
-LABELS = {"m0s": r"$m_0^s$", "T1": r"$T_1$", "T2f": r"$T_2^f$"}
-
 
 # %%
 # Against the SNR
@@ -99,25 +97,26 @@ if options.output is not None:
 fig, axes = plt.subplots(2, 3, figsize=(9, 5.4), layout="constrained", sharex="col", sharey="row")
 for row, part in zip(axes, ("bias", "variance"), strict=True):
     for column, (ax, target) in enumerate(zip(row, targets, strict=True)):
-        unit = 1e3 if target == "T2f" else 1
         for name in names:
             line = by_bound[(by_bound["network"] == name) & (by_bound["target"] == target)]
             ax.errorbar(
-                unit * line["sqrt_crb"], line[part], line[f"{part}_se"], color=COLORS[name], label=TITLES[name]
+                SCALES[target] * line["sqrt_crb"],
+                line[part],
+                line[f"{part}_se"],
+                color=COLORS[name],
+                label=TITLES[name],
             )
-        ax.axvline(unit * experiment.prior_std[column] / 3, color="0.6", linewidth=0.8, linestyle=":")
+        ax.axvline(SCALES[target] * experiment.prior_std[column] / 3, color="0.6", linewidth=0.8, linestyle=":")
         if part == "variance":
             ax.axhline(1, color="0.4", linestyle="--", linewidth=0.8)
-            ax.set_xlabel(
-                rf"$\sqrt{{\mathrm{{CRB}}}}$ of {LABELS[target]}" + {"T1": " [s]", "T2f": " [ms]"}.get(target, "")
-            )
+            ax.set_xlabel(rf"$\sqrt{{\mathrm{{CRB}}}}$ of {SYMBOLS[target]}{UNITS[target]}")
         ax.set(xscale="log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter(NullFormatter())
         if part == "bias":
             ax.set_yscale("symlog", linthresh=0.01)
-            ax.set_title(LABELS[target])
+            ax.set_title(SYMBOLS[target])
     row[0].set_ylabel(f"{part}{'²' if part == 'bias' else ''} / CRB")
 fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names))
 if options.output is not None:

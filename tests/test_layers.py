@@ -9,6 +9,7 @@ import crbestim
 
 LAYERS = (
     "_validation",
+    "_optional",
     "_files",
     "_array_log",
     "_threads",
@@ -25,6 +26,8 @@ LAYERS = (
     "design",
     "pretrained",
     "io",
+    "acquisition",
+    "reconstruction",
     "cli",
 )
 FORBIDDEN = {

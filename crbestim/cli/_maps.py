@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._optional import imported
 from ..io import (
     QualityFlag,
     Volume,
@@ -27,7 +28,6 @@ from ..io import (
 )
 from ..io._names import prefix_of
 from ..io._open import check_same_space
-from ..io._optional import imported
 from ..io._save_estimates import paths_of
 from ..io._save_volume import FORMATS
 from ._outputs import check_outputs

@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ._optional import imported
+from .._optional import imported
 
 _TASKS_PER_THREAD = 2  # in flight, so that no worker waits and the scheduler's memory stays small
 _SECONDS = 10  # in which a scheduler must answer

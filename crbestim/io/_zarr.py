@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._optional import imported
+from .._optional import imported
 from ._volume import Volume, block_reader, spatial_and_channels
 
 

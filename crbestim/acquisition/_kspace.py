@@ -1,0 +1,208 @@
+"""What a multi-coil scan of a phantom measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from tqdm.auto import tqdm
+
+from .._optional import imported
+from .._validation import check_finite, check_not_negative, check_positive, numeric_array, random_generator
+from ..datasets import Phantom
+from ..signal import SignalModel
+
+_TRUNCATION = 1e-5  # of the signals' norm
+_N_EXAMPLES = 2_000
+_NUFFT_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class KSpaceData:
+    """Samples of k-space and what a reconstruction has to know of them.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (T, C, n_spokes, N)
+        Complex, of T echoes and C coils.
+    trajectory : ndarray of shape (T, n_spokes, N, 3)
+        Where they are, in rad per voxel.
+    sensitivities : ndarray of shape (C, nx, ny, nz)
+        Of the coils.
+    """
+
+    samples: NDArray[np.complex64]
+    trajectory: NDArray[np.float32]
+    sensitivities: NDArray[np.complex64]
+
+    def with_noise(self, noise_std: float, random_state: int | np.random.Generator | None = None) -> KSpaceData:
+        """Return the data with white noise.
+
+        Parameters
+        ----------
+        noise_std : float
+            Standard deviation of each real channel.
+        random_state : int, Generator or None, default=None
+            Seed.
+
+        Returns
+        -------
+        KSpaceData
+        """
+        noise_std = check_not_negative(noise_std, "noise_std")
+        rng = random_generator(random_state)
+        noisy = self.samples.copy()
+        for echo in noisy:
+            real, imag = rng.standard_normal((2, *echo.shape), dtype=np.float32)
+            echo += noise_std * (real + 1j * imag)
+        return replace(self, samples=noisy)
+
+    def noise_std_at(self, snr: float) -> float:
+        r"""Return the noise of the samples that a wanted SNR of the images stands for.
+
+        White noise of the coefficients of an orthonormal basis has the standard deviation :math:`\sigma` of the
+        echoes' images. M samples of an echo, spread evenly over k-space, give n voxels the noise
+        :math:`\sigma^2 = \sigma_k^2 n / M`, and SNR = 1 / :math:`\sigma` for M0 = 1. A radial scan samples the centre
+        more often than needed, and the coils' sensitivities overlap: the images of a real reconstruction have more
+        noise.
+
+        Parameters
+        ----------
+        snr : float
+            Of the images, M0 over the standard deviation of each real channel.
+
+        Returns
+        -------
+        float
+        """
+        n_voxels, n_samples = self.sensitivities[0].size, self.samples[0, 0].size
+        return float(np.sqrt(n_samples / n_voxels) / check_positive(snr, "snr"))
+
+
+def simulate_kspace(
+    phantom: Phantom,
+    model: SignalModel,
+    trajectory: ArrayLike,
+    sensitivities: ArrayLike,
+    echoes: ArrayLike | None = None,
+    *,
+    n_threads: int | None = None,
+    progress: bool = True,
+) -> KSpaceData:
+    r"""Return the noiseless samples of a scan of a phantom, the signal of each echo taken at that echo.
+
+    Sample i of the spoke of echo t and coil c is
+
+    .. math:: y_{tci} = \frac{1}{\sqrt n} \sum_r S_c(r) x_t(r) e^{-i k_{ti} r}
+
+    with the n voxels' positions r in voxels from the centre, index ``n // 2`` of each axis. The images :math:`x_t` are
+    kept as coefficients of as many singular vectors of the phantom's signals as describe them to 1e-5, and the sum is
+    a non-uniform fast Fourier transform (finufft) to the same precision.
+
+    Parameters
+    ----------
+    phantom : Phantom
+        Object.
+    model : SignalModel
+        Of the pulse train.
+    trajectory : array_like of shape (T, n_spokes, N, 3)
+        In rad per voxel, such as that of `koosh_ball_trajectory`.
+    sensitivities : array_like of shape (C, nx, ny, nz)
+        Of the coils.
+    echoes : array_like of int, optional
+        Which of the model's echoes are read out, T of them; by default all.
+    n_threads : int, optional
+        By default one for each processor.
+    progress : bool, default=True
+        Show a progress bar.
+
+    Returns
+    -------
+    KSpaceData
+        Of 8 T C n_spokes N bytes.
+
+    Raises
+    ------
+    ImportError
+        If finufft is missing; the extra ``phantom`` brings it.
+    TypeError, ValueError
+        If arguments do not fit each other.
+    """
+    if not isinstance(phantom, Phantom):
+        raise TypeError(f"phantom must be a Phantom; got {type(phantom).__name__}.")
+    if not isinstance(model, SignalModel):
+        raise TypeError(f"model must be a SignalModel; got {type(model).__name__}.")
+    coils = checked_sensitivities(sensitivities)
+    if coils.shape[1:] != phantom.shape:
+        raise ValueError(f"sensitivities must be of the phantom's shape {phantom.shape}; got {coils.shape[1:]}.")
+    chosen = np.arange(model.n_timepoints) if echoes is None else _checked_echoes(echoes, model.n_timepoints)
+    where = checked_trajectory(trajectory)
+    if len(where) != len(chosen):
+        raise ValueError(f"trajectory must have spokes of {len(chosen)} echoes; got {len(where)}.")
+
+    basis = _signal_basis(phantom, model)
+    images = phantom.signal(model, basis)
+    n_echoes, n_spokes, n_samples, _ = where.shape
+    samples = np.empty((n_echoes, len(coils), n_spokes, n_samples), dtype=np.complex64)
+    finufft = imported("finufft", "phantom")
+    plan = finufft.Plan(
+        2,
+        phantom.shape,
+        n_trans=len(coils),
+        eps=_NUFFT_TOLERANCE,
+        isign=-1,
+        dtype="complex64",
+        nthreads=n_threads or 0,
+    )
+    scale = np.float32(1 / np.sqrt(coils[0].size))
+    for t in tqdm(range(n_echoes), desc="k-space", unit="echo", disable=not progress):
+        image = scale * (images @ basis[chosen[t]].conj().astype(np.complex64))
+        plan.setpts(*np.ascontiguousarray(where[t].reshape(-1, 3).T))
+        samples[t] = plan.execute(coils * image).reshape(samples.shape[1:])
+    return KSpaceData(samples, where, coils)
+
+
+def checked_sensitivities(sensitivities: ArrayLike) -> NDArray[np.complex64]:
+    """Return finite sensitivities in single precision."""
+    maps = numeric_array(sensitivities, "sensitivities")
+    if maps.ndim != 4 or not maps.size:
+        raise ValueError(f"sensitivities must be of shape (C, nx, ny, nz); got {maps.shape}.")
+    check_finite(maps, "sensitivities")
+    return np.ascontiguousarray(maps, dtype=np.complex64)
+
+
+def checked_trajectory(trajectory: ArrayLike) -> NDArray[np.float32]:
+    """Return positions in k-space within the range of the voxels, in single precision."""
+    where = numeric_array(trajectory, "trajectory")
+    if where.ndim != 4 or where.shape[-1] != 3 or where.dtype.kind == "c":
+        raise ValueError(
+            f"trajectory must be real numbers of shape (T, n_spokes, N, 3); got {where.dtype} {where.shape}."
+        )
+    check_finite(where, "trajectory")
+    if np.abs(where).max() > np.pi * (1 + 1e-6):
+        raise ValueError(f"trajectory must lie within pi, in rad per voxel; got up to {np.abs(where).max():.3g}.")
+    return np.ascontiguousarray(where, dtype=np.float32)
+
+
+def _checked_echoes(echoes: ArrayLike, n_timepoints: int) -> NDArray[np.intp]:
+    chosen = np.asarray(echoes)
+    if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not chosen.size:
+        raise TypeError("echoes must be a list of integers.")
+    if chosen.min() < 0 or chosen.max() >= n_timepoints:
+        raise ValueError(f"echoes must be from 0 to {n_timepoints - 1}; got {chosen.min()} to {chosen.max()}.")
+    return chosen
+
+
+def _signal_basis(phantom: Phantom, model: SignalModel) -> NDArray[np.complex128]:
+    """Return orthonormal vectors that describe the phantom's signals, (T, k)."""
+    rng = np.random.default_rng(0)
+    examples = []
+    for tissue, fraction in zip(phantom.tissues.index, phantom.fractions, strict=True):
+        theta = phantom.theta(tissue, fraction > 0)
+        n = min(len(theta), -(-_N_EXAMPLES // len(phantom.tissues)))
+        examples.append(model.signal(theta.iloc[rng.choice(len(theta), n, replace=False)]))
+    signals = np.concatenate(examples)
+    _, values, vectors = np.linalg.svd(signals, full_matrices=False)
+    lost = np.sqrt(np.cumsum(values[::-1] ** 2)[::-1] / np.sum(values**2))
+    return vectors[: np.searchsorted(-lost, -_TRUNCATION)].conj().T
