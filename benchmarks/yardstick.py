@@ -110,7 +110,7 @@ def main():
     ratio = times["paper"] / times["residual"]
     print(f"a training step of 512 rows takes the paper's network {ratio:.2f} times as long as the default one")
     if options.output is not None:
-        table.to_csv(options.output, index=False)
+        table.to_csv(options.output, index=False, float_format="%.4g")
 
 
 if __name__ == "__main__":
