@@ -53,10 +53,10 @@ class Phantom:
     Examples
     --------
     >>> from crbestim.datasets import make_bsa_phantom
-    >>> phantom = make_bsa_phantom(voxel_size=16)
+    >>> phantom = make_bsa_phantom(voxel_size=6)
     >>> phantom.shape
-    (12, 12, 4)
-    >>> round(phantom.parameter_map("T1")[phantom.regions["15 %"]].mean(), 2)
+    (32, 32, 11)
+    >>> round(float(phantom.parameter_map("T1")[phantom.regions["15 %"]].mean()), 2)
     0.84
     """
 
