@@ -141,11 +141,11 @@ def simulate_kspace(
     if len(where) != len(chosen):
         raise ValueError(f"trajectory must have spokes of {len(chosen)} echoes; got {len(where)}.")
 
+    finufft = imported("finufft", "phantom")  # before the work, not after it
     basis = _signal_basis(phantom, model)
     images = phantom.signal(model, basis)
     n_echoes, n_spokes, n_samples, _ = where.shape
     samples = np.empty((n_echoes, len(coils), n_spokes, n_samples), dtype=np.complex64)
-    finufft = imported("finufft", "phantom")
     plan = finufft.Plan(
         2,
         phantom.shape,

@@ -107,7 +107,8 @@ def make_brain_phantom(
     if not 1 <= voxel_size <= 16:
         raise ValueError(f"voxel_size must be between 1 and 16 mm; got {voxel_size}.")
     maps, affine = _averaged(*_tissues_of_template(), voxel_size)
-    fractions = dict(zip(brain_tissues().index, maps, strict=True))
+    tissues = brain_tissues()
+    fractions = dict(zip(tissues.index, maps, strict=True))
     inside = maps.sum(axis=0) > 0
     positions = voxel_positions(inside.shape, affine)
     cavities = sum(field_of_cavity(positions, centre, width) for centre, width in AIR_CAVITIES)
@@ -115,7 +116,7 @@ def make_brain_phantom(
     low, high = np.transpose(FRONTAL_WHITE_MATTER)
     box = ((positions > low) & (positions < high)).all(axis=-1)
     return Phantom(
-        tissues=brain_tissues(),
+        tissues=tissues,
         fractions=maps,
         fields={"B0": 2 * np.pi * frequency, "B1": centre_brightening(positions, inside, b1_range)},
         phase=receive_phase(positions, inside),

@@ -33,6 +33,14 @@ def find_bart() -> Path | None:
     return None if found is None else Path(found)
 
 
+def required_bart() -> Path:
+    """Return where ``bart`` is, or raise FileNotFoundError with how to get it."""
+    program = find_bart()
+    if program is None:
+        raise FileNotFoundError(_MISSING)
+    return program
+
+
 def run_bart(
     command: Sequence[str], inputs: Mapping[str, NDArray], output: str, *, n_threads: int | None = None
 ) -> NDArray[np.complex64]:
@@ -56,9 +64,7 @@ def run_bart(
     RuntimeError
         If it fails; the message has the end of what it said.
     """
-    program = find_bart()
-    if program is None:
-        raise FileNotFoundError(_MISSING)
+    program = required_bart()
     with TemporaryDirectory(prefix="crbestim-bart-") as folder:
         for name, values in inputs.items():
             path = Path(folder, name)

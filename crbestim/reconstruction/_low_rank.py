@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from .._validation import check_count, check_finite, check_not_negative, check_option
 from ..acquisition import KSpaceData
 from ..io._bart import TIME_DIM
-from ._bart import run_bart
+from ._bart import required_bart, run_bart
 from ._toeplitz_kernel import toeplitz_kernel
 
 
@@ -90,6 +90,7 @@ def reconstruct_coefficients(
     check_finite(vectors, "basis")
     block_size, max_iter = check_count(block_size, "block_size"), check_count(max_iter, "max_iter")
 
+    required_bart()  # before the work, not after it
     vectors = vectors.conj()  # BART's signals are V* c
     # BART expects even sizes: a voxel that no coil sees goes before the first one, and the centre stays where it is.
     odd = [size % 2 for size in data.sensitivities.shape[1:]]
