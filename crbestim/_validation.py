@@ -241,6 +241,18 @@ def check_not_negative(value: float, name: str) -> float:
     return 0.0 if isinstance(value, (int, float)) and value == 0 else check_positive(value, name)
 
 
+def check_range(values: tuple[float, float], name: str) -> tuple[float, float]:
+    """Return two finite positive floats that do not decrease."""
+    try:
+        low, high = values
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a pair (least, greatest); got {values!r}.") from error
+    low, high = check_positive(low, f"{name}[0]"), check_positive(high, f"{name}[1]")
+    if low > high:
+        raise ValueError(f"{name} must not be decreasing; got ({low:g}, {high:g}).")
+    return low, high
+
+
 def check_count(value: int, name: str, minimum: int = 1) -> int:
     """Return an int that is not below a minimum."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):

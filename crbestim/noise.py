@@ -14,6 +14,7 @@ from ._validation import (
     check_finite,
     check_matrix,
     check_positive,
+    check_range,
     numeric_array,
     stack_complex,
     unstack_complex,
@@ -100,14 +101,7 @@ class NoiseModel:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "noise_std", check_positive(self.noise_std, "noise_std"))
-        try:
-            low, high = self.m0_range
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"m0_range must be a pair (least, greatest); got {self.m0_range!r}.") from error
-        low, high = check_positive(low, "m0_range[0]"), check_positive(high, "m0_range[1]")
-        if low > high:
-            raise ValueError(f"m0_range must not be decreasing; got ({low:g}, {high:g}).")
-        object.__setattr__(self, "m0_range", (low, high))
+        object.__setattr__(self, "m0_range", check_range(self.m0_range, "m0_range"))
         object.__setattr__(self, "covariance", as_covariance(self.covariance))
 
     @classmethod

@@ -1,9 +1,15 @@
-"""Small phantoms."""
+"""Small phantoms, and where voxels are."""
 
 import numpy as np
 import pandas as pd
 
 from crbestim.datasets import Phantom
+
+
+def voxel_indices(shape):
+    """Positions of voxels from the centre, index n // 2 of each axis, (nx, ny, nz, 3)."""
+    axes = (np.arange(size) - size // 2 for size in shape)
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
 
 
 def small_phantom(shape, soft=False):

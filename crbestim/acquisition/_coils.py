@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from .._optional import imported
-from .._validation import check_count, check_finite, numeric_array
+from .._validation import check_count
 from ..datasets import Phantom
+from ._kspace import KSpaceData
 
 _COILS_OF_A_RING = 8
 
@@ -50,44 +51,40 @@ def make_coil_sensitivities(phantom: Phantom, n_coils: int = 20) -> NDArray[np.c
     return np.asarray(maps, dtype=np.complex64)
 
 
-def compress_coils(samples: ArrayLike, sensitivities: ArrayLike, n_coils: int) -> tuple[NDArray, NDArray]:
+def compress_coils(data: KSpaceData, n_coils: int) -> KSpaceData:
     r"""Combine coils into fewer virtual ones: the first left singular vectors of their samples.
 
     Parameters
     ----------
-    samples : array_like of shape (T, n, ...)
-        k-space, coils along the second axis.
-    sensitivities : array_like of shape (n, nx, ny, nz)
-        Of the same coils.
+    data : KSpaceData
+        Of C coils.
     n_coils : int
-        Of the virtual coils, at most n.
+        Of the virtual coils, at most C.
 
     Returns
     -------
-    samples : ndarray of shape (T, n_coils, ...)
-        Since the combinations are orthonormal, white noise stays white.
-    sensitivities : ndarray of shape (n_coils, nx, ny, nz)
+    KSpaceData
+        Samples and sensitivities of the virtual coils. Their combinations are orthonormal: white noise stays white.
 
     Raises
     ------
     TypeError, ValueError
-        If shapes do not fit each other, or values are not finite.
+        If the number of coils is none, or there are not that many.
 
     References
     ----------
     M. Buehrer et al., Array compression for MRI with large coil arrays, Magn. Reson. Med. 57, 2007.
     """
-    kspace, maps = numeric_array(samples, "samples"), numeric_array(sensitivities, "sensitivities")
-    if kspace.ndim < 3 or maps.ndim != 4 or kspace.shape[1] != len(maps):
-        raise ValueError(
-            "samples must be of shape (T, n, ...) and sensitivities of (n, nx, ny, nz), with the same n; "
-            f"got {kspace.shape} and {maps.shape}."
-        )
-    check_finite(kspace, "samples")
-    check_finite(maps, "sensitivities")
-    if check_count(n_coils, "n_coils") > len(maps):
-        raise ValueError(f"n_coils must be at most the number of coils, {len(maps)}; got {n_coils}.")
-    gram = sum(echo.reshape(len(maps), -1) @ echo.reshape(len(maps), -1).conj().T for echo in kspace)
-    weights = np.linalg.eigh(gram)[1][:, : -n_coils - 1 : -1].conj().T.astype(kspace.dtype)
-    combined = np.einsum("vc,tc...->tv...", weights, kspace)
-    return combined, np.tensordot(weights, maps, axes=1)
+    if not isinstance(data, KSpaceData):
+        raise TypeError(f"data must be KSpaceData; got {type(data).__name__}.")
+    available = len(data.sensitivities)
+    if check_count(n_coils, "n_coils") > available:
+        raise ValueError(f"n_coils must be at most the number of coils, {available}; got {n_coils}.")
+    by_coil = data.samples.reshape(len(data.samples), available, -1)
+    gram = sum(samples @ samples.conj().T for samples in by_coil)
+    weights = np.linalg.eigh(gram)[1][:, : -n_coils - 1 : -1].conj().T
+    return KSpaceData(
+        (weights @ by_coil).reshape(len(by_coil), n_coils, *data.samples.shape[2:]),
+        data.trajectory,
+        np.tensordot(weights, data.sensitivities, axes=1),
+    )

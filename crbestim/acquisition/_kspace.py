@@ -12,10 +12,11 @@ from .._optional import imported
 from .._validation import check_finite, check_not_negative, check_positive, numeric_array, random_generator
 from ..datasets import Phantom
 from ..signal import SignalModel
+from ._trajectory import checked_trajectory
 
 _TRUNCATION = 1e-5  # of the signals' norm
-_N_EXAMPLES = 2_000
-_NUFFT_TOLERANCE = 1e-5
+_N_EXAMPLES = 500
+_NUFFT_TOLERANCE, _OVERSAMPLING = 2e-5, 1.25  # the time goes into small FFTs, one for each echo and coil
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,14 +28,53 @@ class KSpaceData:
     samples : ndarray of shape (T, C, n_spokes, N)
         Complex, of T echoes and C coils.
     trajectory : ndarray of shape (T, n_spokes, N, 3)
-        Where they are, in rad per voxel.
+        Where they are, in rad per voxel, from -pi to pi.
     sensitivities : ndarray of shape (C, nx, ny, nz)
         Of the coils.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If shapes do not fit each other, values are not finite, or the trajectory leaves its range.
+
+    Notes
+    -----
+    Arrays of other precision are converted to single precision.
+
+    Examples
+    --------
+    A scan of your own, once it is an array:
+
+    >>> import numpy as np
+    >>> from crbestim.acquisition import KSpaceData, koosh_ball_trajectory
+    >>> trajectory = koosh_ball_trajectory(n_echoes=10, n_cycles=3, n_samples=8)
+    >>> data = KSpaceData(np.zeros((10, 2, 3, 8), complex), trajectory, np.ones((2, 8, 8, 8)))
+    >>> data.with_noise(0.1, random_state=0).samples.dtype
+    dtype('complex64')
     """
 
     samples: NDArray[np.complex64]
     trajectory: NDArray[np.float32]
     sensitivities: NDArray[np.complex64]
+
+    def __post_init__(self) -> None:
+        samples, trajectory = numeric_array(self.samples, "samples"), checked_trajectory(self.trajectory)
+        sensitivities = checked_sensitivities(self.sensitivities)
+        n_echoes, n_spokes, n_samples, _ = trajectory.shape
+        shape = (n_echoes, len(sensitivities), n_spokes, n_samples)
+        if samples.shape != shape:
+            raise ValueError(
+                f"samples must be of shape {shape}, echoes, spokes and samples of the trajectory and coils of the "
+                f"sensitivities; got {samples.shape}."
+            )
+        check_finite(samples, "samples")
+        checked = {
+            "samples": np.ascontiguousarray(samples, dtype=np.complex64),
+            "trajectory": trajectory,
+            "sensitivities": sensitivities,
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     def with_noise(self, noise_std: float, random_state: int | np.random.Generator | None = None) -> KSpaceData:
         """Return the data with white noise.
@@ -98,7 +138,7 @@ def simulate_kspace(
 
     with the n voxels' positions r in voxels from the centre, index ``n // 2`` of each axis. The images :math:`x_t` are
     kept as coefficients of as many singular vectors of the phantom's signals as describe them to 1e-5, and the sum is
-    a non-uniform fast Fourier transform (finufft) to the same precision.
+    a non-uniform fast Fourier transform (finufft) to 3e-5.
 
     Parameters
     ----------
@@ -151,6 +191,7 @@ def simulate_kspace(
         phantom.shape,
         n_trans=len(coils),
         eps=_NUFFT_TOLERANCE,
+        upsampfac=_OVERSAMPLING,
         isign=-1,
         dtype="complex64",
         nthreads=n_threads or 0,
@@ -170,19 +211,6 @@ def checked_sensitivities(sensitivities: ArrayLike) -> NDArray[np.complex64]:
         raise ValueError(f"sensitivities must be of shape (C, nx, ny, nz); got {maps.shape}.")
     check_finite(maps, "sensitivities")
     return np.ascontiguousarray(maps, dtype=np.complex64)
-
-
-def checked_trajectory(trajectory: ArrayLike) -> NDArray[np.float32]:
-    """Return positions in k-space within the range of the voxels, in single precision."""
-    where = numeric_array(trajectory, "trajectory")
-    if where.ndim != 4 or where.shape[-1] != 3 or where.dtype.kind == "c":
-        raise ValueError(
-            f"trajectory must be real numbers of shape (T, n_spokes, N, 3); got {where.dtype} {where.shape}."
-        )
-    check_finite(where, "trajectory")
-    if np.abs(where).max() > np.pi * (1 + 1e-6):
-        raise ValueError(f"trajectory must lie within pi, in rad per voxel; got up to {np.abs(where).max():.3g}.")
-    return np.ascontiguousarray(where, dtype=np.float32)
 
 
 def _checked_echoes(echoes: ArrayLike, n_timepoints: int) -> NDArray[np.intp]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from .._validation import check_count
+from .._validation import check_count, check_finite, check_not_negative, numeric_array
 
 _GOLDEN_MEAN = 0.6823278038280193  # root of x^3 + x = 1; its square is the other one
 
@@ -59,3 +59,48 @@ def koosh_ball_trajectory(n_echoes: int, n_cycles: int, n_samples: int) -> NDArr
     radius = np.pi * (2 * np.arange(n_samples) / n_samples - 1)
     spokes = (direction[:, None] * radius[:, None]).astype(np.float32)
     return np.ascontiguousarray(spokes.reshape(n_cycles, n_echoes, n_samples, 3).swapaxes(0, 1))
+
+
+def radial_weights(trajectory: ArrayLike, power: float = 2.0) -> NDArray[np.float32]:
+    r"""Return weights that make up for the density of radial samples: :math:`(|k| / \pi)^p`.
+
+    Parameters
+    ----------
+    trajectory : array_like of shape (T, n_spokes, N, 3)
+        In rad per voxel.
+    power : float, default=2.0
+        p: the density of the samples of a koosh ball falls by :math:`1 / |k|^2`. Less makes up for a part of it.
+
+    Returns
+    -------
+    ndarray of shape (T, n_spokes, N)
+        Single precision; a sample at the centre has the weight of one at half a step of the spoke.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the trajectory is none, or the power is negative.
+
+    Examples
+    --------
+    >>> from crbestim.acquisition import koosh_ball_trajectory, radial_weights
+    >>> radial_weights(koosh_ball_trajectory(1, 1, 8), power=1)[0, 0].round(3).tolist()
+    [1.0, 0.75, 0.5, 0.25, 0.125, 0.25, 0.5, 0.75]
+    """
+    where = checked_trajectory(trajectory)
+    power = check_not_negative(power, "power")
+    radius = np.linalg.norm(where, axis=-1) / np.float32(np.pi)
+    return np.maximum(radius, np.float32(1 / where.shape[2])) ** np.float32(power)
+
+
+def checked_trajectory(trajectory: ArrayLike) -> NDArray[np.float32]:
+    """Return positions in k-space within the range of the voxels, in single precision."""
+    where = numeric_array(trajectory, "trajectory")
+    if where.ndim != 4 or where.shape[-1] != 3 or where.dtype.kind == "c":
+        raise ValueError(
+            f"trajectory must be real numbers of shape (T, n_spokes, N, 3); got {where.dtype} {where.shape}."
+        )
+    check_finite(where, "trajectory")
+    if np.abs(where).max() > np.pi * (1 + 1e-6):
+        raise ValueError(f"trajectory must lie within pi, in rad per voxel; got up to {np.abs(where).max():.3g}.")
+    return np.ascontiguousarray(where, dtype=np.float32)

@@ -7,11 +7,10 @@ import pandas as pd
 from scipy.ndimage import map_coordinates, uniform_filter1d
 
 from .._optional import imported
-from .._validation import FloatArray, check_not_negative, check_positive
+from .._validation import FloatArray, check_not_negative, check_positive, check_range
 from ._phantom import Phantom
 from ._scanner_fields import (
     centre_brightening,
-    check_range,
     field_of_cavity,
     receive_phase,
     second_order_field,
@@ -47,8 +46,8 @@ def make_brain_phantom(
     tissue           m0s    T1 [s]  T2f     Rx       T2s      density  sources
                                     [ms]    [1/s]    [µs]
     ===============  =====  ======  ======  =======  =======  =======  ==============================================
-    white matter     0.122  1.084   55.6    26.2     10.0     0.80     [1]_, T2f [2]_, density [3]_
-    grey matter      0.048  1.82    69.4    42       9.1      0.86     [1]_, T2f [2]_ (prefrontal), density [3]_
+    white matter     0.122  1.084   55.6    26.2     10.0     0.79     [1]_, T2f [2]_, density [3]_
+    grey matter      0.048  1.82    69.4    42       9.1      0.88     [1]_, T2f [2]_ (prefrontal), density [3]_
     CSF              0      4.3     2000    42       9.1      1        T1 [4]_, T2f our choice
     globus pallidus  0.09   1.1     38.8    30       10.0     0.85     T2f [2]_, the others our choice
     thalamus         0.08   1.3     64      35       10.0     0.85     T2f from its iron [5]_ [2]_, others our choice
@@ -87,8 +86,8 @@ def make_brain_phantom(
        2005.
     .. [2] N. Gelman et al., MR imaging of human brain at 3.0 T: Preliminary report on transverse relaxation rates and
        relation to estimated iron content, Radiology 210, 1999.
-    .. [3] K. P. Whittall et al., In vivo measurement of T2 distributions and water contents in normal human brain,
-       Magn. Reson. Med. 37, 1997.
+    .. [3] A.-M. Oros-Peusquens et al., A single-scan, rapid whole-brain protocol for quantitative water content
+       mapping with neurobiological implications, Front. Neurol. 10, 2019.
     .. [4] W. D. Rooney et al., Magnetic field and tissue dependencies of human brain longitudinal 1H2O relaxation in
        vivo, Magn. Reson. Med. 57, 2007.
     .. [5] B. Hallgren and P. Sourander, The effect of age on the non-haemin iron in the human brain, J. Neurochem. 3,
@@ -131,8 +130,8 @@ def brain_tissues() -> pd.DataFrame:
     slope = (_R2_PALLIDUM - _R2_WITHOUT_IRON) / _IRON_PALLIDUM
     thalamus_T2f = 1 / (_R2_WITHOUT_IRON + slope * _IRON_THALAMUS)
     rows = {
-        "white matter": (0.139 / 1.139, 1.084, 1 / 18.0, 23 * 1.139, 10.0e-6, 0.70 * 1.139),
-        "grey matter": (0.05 / 1.05, 1.82, 1 / 14.4, 40 * 1.05, 9.1e-6, 0.82 * 1.05),
+        "white matter": (0.139 / 1.139, 1.084, 1 / 18.0, 23 * 1.139, 10.0e-6, 0.691 * 1.139),
+        "grey matter": (0.05 / 1.05, 1.82, 1 / 14.4, 40 * 1.05, 9.1e-6, 0.837 * 1.05),
         "CSF": (0.0, 4.3, 2.0, 40 * 1.05, 9.1e-6, 1.0),
         "globus pallidus": (0.09, 1.1, 1 / _R2_PALLIDUM, 30.0, 10.0e-6, 0.85),
         "thalamus": (0.08, 1.3, thalamus_T2f, 35.0, 10.0e-6, 0.85),

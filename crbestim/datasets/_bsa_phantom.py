@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import binary_erosion, generate_binary_structure
 
-from .._validation import FloatArray, check_not_negative, check_positive
+from .._validation import FloatArray, check_not_negative, check_positive, check_range
 from ._phantom import Phantom
-from ._scanner_fields import centre_brightening, check_range, receive_phase, second_order_field, voxel_positions
+from ._scanner_fields import centre_brightening, receive_phase, second_order_field, voxel_positions
 
 CONCENTRATIONS = (10, 15, 20)  # g BSA in 100 g
 MANGANESE = 0.1  # mmol/l

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import FloatArray, check_positive
+from .._validation import FloatArray
 
 
 def voxel_positions(shape: tuple[int, int, int], affine: FloatArray) -> FloatArray:
@@ -50,13 +50,3 @@ def _unit_coordinates(positions: FloatArray, inside: NDArray[np.bool_]) -> Float
     """Return coordinates that run over [-1, 1] inside of the object."""
     low, high = positions[inside].min(axis=0), positions[inside].max(axis=0)
     return (positions - (low + high) / 2) / np.maximum((high - low) / 2, np.finfo(float).tiny)
-
-
-def check_range(values: tuple[float, float], name: str) -> tuple[float, float]:
-    """Return two increasing positive floats."""
-    if np.shape(values) != (2,):
-        raise ValueError(f"{name} must be two numbers; got {values!r}.")
-    low, high = (check_positive(value, name) for value in values)
-    if low > high:
-        raise ValueError(f"{name} must increase; got {values!r}.")
-    return low, high

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._validation import check_count, check_finite, check_not_negative, check_option
+from .._validation import check_count, check_finite, check_not_negative, check_option, numeric_array
 from ..acquisition import KSpaceData
 from ..io._bart import TIME_DIM
 from ._bart import required_bart, run_bart
@@ -18,6 +18,7 @@ def reconstruct_coefficients(
     data: KSpaceData,
     basis: ArrayLike,
     *,
+    weights: ArrayLike | None = None,
     regularization: Literal["l2", "locally-low-rank"] = "locally-low-rank",
     strength: float = 0.01,
     block_size: int = 8,
@@ -29,7 +30,7 @@ def reconstruct_coefficients(
 
     Solves
 
-    .. math:: \min_c \tfrac12 \sum_{tci} |y_{tci} - (F_t S_c \sum_k V^*_{tk} c_k)_i|^2 + \lambda R(c),
+    .. math:: \min_c \tfrac12 \sum_{tci} w_{ti} |y_{tci} - (F_t S_c \sum_k V^*_{tk} c_k)_i|^2 + \lambda R(c),
 
     R is :math:`\|c\|^2 / 2`, or the sum of the nuclear norms of the matrices that the coefficients of the voxels of a
     block make.
@@ -43,6 +44,10 @@ def reconstruct_coefficients(
         Samples, trajectory and sensitivities.
     basis : array_like of shape (T, k)
         Of the compressor, such as `SVDCompressor.basis_`; the rows of the echoes that were read out.
+    weights : array_like of shape (T, n_spokes, N), optional
+        w of the samples, not negative; by default 1, which has the least noise once it converges. A radial scan
+        samples the centre of k-space so densely that it takes many iterations then; weights that grow with the
+        distance from the centre (`radial_weights`) need fewer, for more noise.
     regularization : {"locally-low-rank", "l2"}, default="locally-low-rank"
         R.
     strength : float, default=0.01
@@ -88,6 +93,7 @@ def reconstruct_coefficients(
     if vectors.ndim != 2 or len(vectors) != len(data.samples):
         raise ValueError(f"basis must be of shape ({len(data.samples)}, k), a row for each echo; got {vectors.shape}.")
     check_finite(vectors, "basis")
+    per_sample = None if weights is None else _checked_weights(weights, data.trajectory.shape[:3])
     block_size, max_iter = check_count(block_size, "block_size"), check_count(max_iter, "max_iter")
 
     required_bart()  # before the work, not after it
@@ -97,16 +103,18 @@ def reconstruct_coefficients(
     sensitivities = np.pad(data.sensitivities, [(0, 0), *((extra, 0) for extra in odd)])
     shape, k = sensitivities.shape[1:], vectors.shape[1]
     scale = np.float32(np.sqrt(data.sensitivities.size / sensitivities.size))
-    kernel = toeplitz_kernel(data.trajectory, vectors, shape, n_threads=n_threads, progress=progress)
+    kernel = toeplitz_kernel(data.trajectory, vectors, shape, per_sample, n_threads=n_threads, progress=progress)
     penalty = (
         ["-l2", "-r", str(strength)] if regularization == "l2" else ["-R", f"L:7:7:{strength}", "-b", str(block_size)]
     )
     options = ["-S", "-e", "-i", str(max_iter), *penalty, "-t", "trajectory", "-B", "basis", "--psf_import", "kernel"]
     by_spoke = np.transpose(data.trajectory, (3, 2, 1, 0)) / (2 * np.pi) * np.asarray(shape)[:, None, None, None]
+    # BART uses the samples in F^H y alone, and the kernel has the weights of F^H w F.
+    samples = data.samples * (scale if per_sample is None else scale * per_sample[:, None])
     images = run_bart(
         ["pics", *options, "samples", "sensitivities", "images"],
         {
-            "samples": scale * np.transpose(data.samples, (3, 2, 1, 0))[None, :, :, :, None],
+            "samples": np.transpose(samples, (3, 2, 1, 0))[None, :, :, :, None],
             "trajectory": by_spoke[:, :, :, None, None],
             "sensitivities": np.moveaxis(sensitivities, 0, -1),
             "basis": vectors.reshape(*[1] * TIME_DIM, *vectors.shape),
@@ -116,3 +124,14 @@ def reconstruct_coefficients(
         n_threads=n_threads,
     )
     return images.reshape(*shape, k)[tuple(slice(extra, None) for extra in odd)]
+
+
+def _checked_weights(weights: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return weights of a shape that are not negative, in single precision."""
+    per_sample = numeric_array(weights, "weights")
+    if per_sample.shape != shape or per_sample.dtype.kind == "c":
+        raise ValueError(f"weights must be real numbers of shape {shape}; got {per_sample.dtype} {per_sample.shape}.")
+    check_finite(per_sample, "weights")
+    if per_sample.min() < 0 or not per_sample.any():
+        raise ValueError("weights must not be negative, nor all zero.")
+    return per_sample.astype(np.float32)

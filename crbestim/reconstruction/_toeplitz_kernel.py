@@ -1,9 +1,9 @@
 r"""The normal operator of sampling in a subspace, as what BART multiplies in k-space.
 
 With the basis V, :math:`x_t = \sum_j V_{tj} c_j`, and the Fourier transforms :math:`F_t` at the samples of each echo,
-:math:`\sum_t V_{tj}^* F_t^H F_t V_{tm}` couples the coefficients j and m by a convolution with
+:math:`\sum_t V_{tj}^* F_t^H w F_t V_{tm}` couples the coefficients j and m by a convolution with
 
-.. math:: \psi_{jm}(r) = \frac{1}{n} \sum_t V_{tj}^* V_{tm} \sum_i e^{i k_{ti} r},
+.. math:: \psi_{jm}(r) = \frac{1}{n} \sum_t V_{tj}^* V_{tm} \sum_i w_{ti} e^{i k_{ti} r},
 
 a non-uniform Fourier transform for each pair. BART finds it from T transforms for each pair, which takes hours for a
 thousand echoes; all samples in one transform give the same, in seconds.
@@ -26,6 +26,7 @@ def toeplitz_kernel(
     trajectory: NDArray[np.float32],
     basis: NDArray,
     shape: tuple[int, int, int],
+    weights: NDArray[np.float32] | None = None,
     *,
     n_threads: int | None = None,
     progress: bool = True,
@@ -40,6 +41,8 @@ def toeplitz_kernel(
         V as BART has it: signals are V c.
     shape : tuple of three int
         Of the images.
+    weights : ndarray of shape (T, n_spokes, N), optional
+        w of the samples.
     n_threads : int, optional
         By default one for each processor.
     progress : bool, default=True
@@ -61,7 +64,8 @@ def toeplitz_kernel(
     parts = list(enumerate(product((0, 1), repeat=3)))
     pairs = [(j, m) for j in range(k) for m in range(j, k)]
     for j, m in tqdm(pairs, desc="point-spread functions", disable=not progress):
-        psf = plan.execute(np.repeat((basis[:, j].conj() * basis[:, m]).astype(complex), per_echo))
+        strengths = np.repeat((basis[:, j].conj() * basis[:, m]).astype(complex), per_echo)
+        psf = plan.execute(strengths if weights is None else strengths * weights.ravel())
         transform = 8 / np.prod(shape) * np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(psf)))
         for i, (z, y, x) in parts:
             part = transform[x::2, y::2, z::2]

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from phantoms import small_phantom
+from phantoms import small_phantom, voxel_indices
 
 from crbestim import MTHybridStateModel
 from crbestim.acquisition import (
@@ -32,8 +32,7 @@ def data(phantom, coils):
 
 def test_samples_are_fourier_sums_of_each_echo(phantom, coils, data):
     images = phantom.signal(MTHybridStateModel())[..., ECHOES]
-    axes = (np.arange(size) - size // 2 for size in phantom.shape)
-    r = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    r = voxel_indices(phantom.shape).reshape(-1, 3)
     for t in range(3):
         waves = np.exp(-1j * data.trajectory[t].reshape(-1, 3).astype(float) @ r.T)
         for c, coil in enumerate(coils):
@@ -43,7 +42,8 @@ def test_samples_are_fourier_sums_of_each_echo(phantom, coils, data):
 
 
 def test_noise_is_white_and_of_its_size(data):
-    blank = KSpaceData(np.zeros((40, 3, 50, 6), np.complex64), data.trajectory, data.sensitivities)
+    trajectory = koosh_ball_trajectory(40, 50, 6)
+    blank = KSpaceData(np.zeros((40, 3, 50, 6)), trajectory, data.sensitivities)
     noise = blank.with_noise(0.3, random_state=0).samples
     for channel in (noise.real, noise.imag):
         assert abs(channel.std() / 0.3 - 1) < 0.01
@@ -59,12 +59,13 @@ def test_noise_that_a_wanted_snr_stands_for(data):
 
 
 def test_virtual_coils_measure_the_same(data):
-    samples, maps = compress_coils(data.samples, data.sensitivities, 3)
-    np.testing.assert_allclose(np.linalg.norm(samples), np.linalg.norm(data.samples), rtol=1e-5)
+    virtual = compress_coils(data, 3)
+    np.testing.assert_allclose(np.linalg.norm(virtual.samples), np.linalg.norm(data.samples), rtol=1e-5)
     # The relation of samples and sensitivities is kept: the combinations are those of a unitary matrix.
     gram = np.einsum("tc...,cxyz->t...xyz", data.samples, data.sensitivities.conj())
-    np.testing.assert_allclose(np.einsum("tc...,cxyz->t...xyz", samples, maps.conj()), gram, atol=1e-4)
-    fewer, _ = compress_coils(data.samples, data.sensitivities, 1)
+    kept = np.einsum("tc...,cxyz->t...xyz", virtual.samples, virtual.sensitivities.conj())
+    np.testing.assert_allclose(kept, gram, atol=1e-4)
+    fewer = compress_coils(data, 1).samples
     strongest = np.linalg.svd(np.moveaxis(data.samples, 1, 0).reshape(3, -1), compute_uv=False)[0]
     np.testing.assert_allclose(np.linalg.norm(fewer), strongest, rtol=1e-4)
 
@@ -80,6 +81,15 @@ def test_bad_input_is_refused(phantom, coils, data):
     with pytest.raises(ValueError, match="echoes must be from 0 to 1140"):
         simulate_kspace(phantom, model, data.trajectory, coils, [0, 1, 1141], progress=False)
     with pytest.raises(ValueError, match="n_coils must be at most"):
-        compress_coils(data.samples, data.sensitivities, 4)
-    with pytest.raises(ValueError, match="samples must be of shape"):
-        compress_coils(data.samples[:, :2], data.sensitivities, 1)
+        compress_coils(data, 4)
+    with pytest.raises(TypeError, match="data must be KSpaceData"):
+        compress_coils(data.samples, 1)
+
+
+def test_samples_that_do_not_fit_are_refused(data):
+    with pytest.raises(ValueError, match=r"samples must be of shape \(3, 3, 7, 6\)"):
+        KSpaceData(data.samples[:, :2], data.trajectory, data.sensitivities)
+    with pytest.raises(ValueError, match="samples contains NaN"):
+        KSpaceData(np.full(data.samples.shape, np.nan), data.trajectory, data.sensitivities)
+    with pytest.raises(ValueError, match="sensitivities must be of shape"):
+        KSpaceData(data.samples, data.trajectory, data.sensitivities[0])

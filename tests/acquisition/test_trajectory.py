@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from crbestim.acquisition import koosh_ball_trajectory
+from crbestim.acquisition import koosh_ball_trajectory, radial_weights
 
 
 def test_spokes_run_through_the_centre_within_pi():
@@ -24,6 +24,15 @@ def test_directions_cover_the_sphere_evenly():
     np.testing.assert_allclose(second_moments, np.eye(3) / 3, atol=2e-3)
     one_echo = koosh_ball_trajectory(500, 400, 2)[123, :, 0] / np.pi
     np.testing.assert_allclose(one_echo.T @ one_echo / len(one_echo), np.eye(3) / 3, atol=2e-2)
+
+
+def test_weights_times_density_of_the_samples_is_constant():
+    trajectory = koosh_ball_trajectory(500, 8, 32)
+    weights, radius = radial_weights(trajectory).ravel(), np.linalg.norm(trajectory, axis=-1).ravel() / np.pi
+    for inner, outer in ((0.2, 0.4), (0.6, 0.8)):
+        shell = (radius > inner) & (radius < outer)
+        volume = 4 / 3 * np.pi * (outer**3 - inner**3)
+        assert weights[shell].sum() / volume == pytest.approx(weights.sum() / (4 / 3 * np.pi), rel=0.1)
 
 
 @pytest.mark.parametrize("arguments", [(0, 1, 8), (1, 0, 8), (1, 1, 1), (1.5, 1, 8)])

@@ -1,9 +1,15 @@
 import numpy as np
 import pytest
-from phantoms import small_phantom
+from phantoms import small_phantom, voxel_indices
 
 from crbestim import MTHybridStateModel
-from crbestim.acquisition import KSpaceData, koosh_ball_trajectory, make_coil_sensitivities, simulate_kspace
+from crbestim.acquisition import (
+    KSpaceData,
+    koosh_ball_trajectory,
+    make_coil_sensitivities,
+    radial_weights,
+    simulate_kspace,
+)
 from crbestim.reconstruction import find_bart, reconstruct_coefficients
 from crbestim.reconstruction._bart import run_bart
 from crbestim.reconstruction._toeplitz_kernel import toeplitz_kernel
@@ -14,8 +20,7 @@ N_ECHOES, N_COILS, N_CYCLES, N_SAMPLES, RANK = 20, 2, 60, 16, 3
 
 def smooth_object(shape, rng):
     """Coefficients of a ball with a soft edge, which all of its k-space within the sphere describes."""
-    axes = ((np.arange(size) - size // 2) / size for size in shape)
-    radius = np.linalg.norm(np.stack(np.meshgrid(*axes, indexing="ij")), axis=0)
+    radius = np.linalg.norm(voxel_indices(shape) / shape, axis=-1)
     return np.exp(-((radius / 0.22) ** 4))[..., None] * rng.normal(size=RANK)
 
 
@@ -24,11 +29,11 @@ def scan(shape, noise_std=0.0):
     rng = np.random.default_rng(0)
     images = smooth_object(shape, rng)
     basis = np.linalg.qr(rng.normal(size=(N_ECHOES, RANK)) + 1j * rng.normal(size=(N_ECHOES, RANK)))[0]
-    x = np.stack(np.meshgrid(*(np.linspace(-0.5, 0.5, size) for size in shape), indexing="ij"))
-    coils = np.stack([np.exp(-((x[0] - 0.5) ** 2) + 1j * x[1]), np.exp(-((x[0] + 0.5) ** 2) / 2)])
+    x, y, _ = np.moveaxis(voxel_indices(shape) / shape, -1, 0)
+    coils = np.stack([np.exp(-((x - 0.5) ** 2) + 1j * y), np.exp(-((x + 0.5) ** 2) / 2)])
     coils = (coils / np.linalg.norm(coils, axis=0)).astype(np.complex64)
     trajectory = koosh_ball_trajectory(N_ECHOES, N_CYCLES, N_SAMPLES)
-    r = np.stack(np.meshgrid(*(np.arange(size) - size // 2 for size in shape), indexing="ij"), axis=-1).reshape(-1, 3)
+    r = voxel_indices(shape).reshape(-1, 3)
     samples = np.empty((N_ECHOES, N_COILS, N_CYCLES, N_SAMPLES), dtype=np.complex64)
     for t in range(N_ECHOES):
         waves = np.exp(-1j * trajectory[t].reshape(-1, 3).astype(float) @ r.T) / np.sqrt(len(r))
@@ -76,6 +81,33 @@ def test_object_is_found_again(shape):
 
 
 @needs_bart
+def test_samples_of_no_weight_are_not_seen():
+    _, basis, data = scan((14, 16, 12))
+    broken = data.samples.copy()
+    broken[:, :, ::3] = 100
+    weights = np.ones(data.trajectory.shape[:3])
+    weights[:, ::3] = 0
+    settings = {"regularization": "l2", "strength": 0.01, "max_iter": 30, "progress": False, "weights": weights}
+    found = reconstruct_coefficients(KSpaceData(broken, data.trajectory, data.sensitivities), basis, **settings)
+    expected = reconstruct_coefficients(data, basis, **settings)
+    assert np.linalg.norm(expected) > 0
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@needs_bart
+def test_radial_weights_need_fewer_iterations():
+    images, basis, data = scan((16, 16, 16))
+
+    def error(weights):
+        found = reconstruct_coefficients(
+            data, basis, weights=weights, regularization="l2", strength=1e-4, max_iter=3, progress=False
+        )
+        return np.linalg.norm(found - images) / np.linalg.norm(images)
+
+    assert error(radial_weights(data.trajectory)) < 0.5 * error(None)
+
+
+@needs_bart
 def test_scan_of_a_phantom_gives_its_coefficients():
     phantom, model = small_phantom((12, 11, 10), soft=True), MTHybridStateModel()
     signals = phantom.signal(model)
@@ -94,12 +126,14 @@ def test_normal_operator_is_that_of_direct_sums():
     rng = np.random.default_rng(0)
     basis = rng.normal(size=(5, 2)) + 1j * rng.normal(size=(5, 2))
     trajectory = koosh_ball_trajectory(5, 3, 4)
-    kernel = toeplitz_kernel(trajectory, basis, shape, progress=False)
-    r = np.stack(np.meshgrid(*(np.arange(size) - size // 2 for size in shape), indexing="ij"), axis=-1).reshape(-1, 3)
+    weights = rng.uniform(size=trajectory.shape[:3]).astype(np.float32)
+    kernel = toeplitz_kernel(trajectory, basis, shape, weights, progress=False)
+    r = voxel_indices(shape).reshape(-1, 3)
     normal = np.zeros((2, len(r), 2, len(r)), dtype=complex)
     for t in range(5):
         waves = np.exp(-1j * trajectory[t].reshape(-1, 3).astype(float) @ r.T) / np.sqrt(len(r))
-        normal += np.einsum("j,m,rs->jrms", basis[t].conj(), basis[t], waves.conj().T @ waves)
+        gram = waves.conj().T @ (weights[t].reshape(-1, 1) * waves)
+        normal += np.einsum("j,m,rs->jrms", basis[t].conj(), basis[t], gram)
     image = rng.normal(size=(2, *shape))
     doubled = np.zeros((2, *(2 * size for size in shape)), dtype=complex)
     doubled[:, : shape[0], : shape[1], : shape[2]] = image
@@ -140,3 +174,7 @@ def test_bad_input_is_refused():
         reconstruct_coefficients(data, basis, strength=-1)
     with pytest.raises(ValueError, match="max_iter"):
         reconstruct_coefficients(data, basis, max_iter=0)
+    with pytest.raises(ValueError, match="weights must be real numbers of shape"):
+        reconstruct_coefficients(data, basis, weights=np.ones(3))
+    with pytest.raises(ValueError, match="weights must not be negative"):
+        reconstruct_coefficients(data, basis, weights=np.full(data.trajectory.shape[:3], -1.0))
