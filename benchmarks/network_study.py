@@ -4,13 +4,11 @@ All variants see the same fingerprints (the training set of examples/paper_exper
 them make as many steps) and are judged by the same test fingerprints and noise at one SNR, in units of the bound of
 the SVD's coefficients whatever basis a network itself sees. A row is one training; "default" is trained with several
 seeds, whose spread tells which differences mean something. Finished variants stay in the output file and are not
-trained again. "one network per parameter" is three networks of the default's size, one for each target. The paper's
-recipe halves the learning rate ten times in 400 epochs; here it does so ten times in the few epochs that it gets.
+trained again. "one network per parameter" is three networks of the default's size, one for each target.
 """
 
 import argparse
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -20,13 +18,10 @@ import pandas as pd
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from crbestim import CRBSVDCompressor, CRBWeightedRegressor, bias_and_std, make_fingerprints
-from crbestim.estimators._recipes import RECIPES, StepDecay
 from crbestim.nn import FingerprintNetwork, ResidualNetwork
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from paper_experiment import PaperExperiment
-
-N_HALVINGS = 10  # of the paper's learning rate
 
 
 class WithPhase(ResidualNetwork):
@@ -176,14 +171,12 @@ def main():
     parser.add_argument("--output", type=Path, default="network_study.csv", help="table, also read (%(default)s)")
     parser.add_argument("--only", nargs="+", help="names of variants")
     parser.add_argument("--n-epochs", type=int, default=30, help="of the default's variants (default: %(default)s)")
-    parser.add_argument("--n-paper-epochs", type=int, default=20, help="of the paper's (default: %(default)s)")
+    parser.add_argument("--n-paper-epochs", type=int, default=10, help="of the paper's (default: %(default)s)")
     parser.add_argument("--n-test", type=int, default=2000, help="test fingerprints (default: %(default)s)")
     parser.add_argument("--n-realizations", type=int, default=50, help="of noise (default: %(default)s)")
     parser.add_argument("--snr", type=float, default=50, help="SNR_max (default: %(default)s)")
     parser.add_argument("--fast", action="store_true", help="a trial run on a few fingerprints")
     options = parser.parse_args()
-    every = max(1, options.n_paper_epochs // N_HALVINGS)
-    RECIPES["paper"] = replace(RECIPES["paper"], schedule=partial(StepDecay, every=every))
     experiment = PaperExperiment(options.directory, options.fast)
     test = make_fingerprints(
         experiment.model, theta=experiment.test_tissues()[: options.n_test], basis=experiment.basis, progress=False

@@ -178,6 +178,36 @@ class Phantom:
         with np.errstate(invalid="ignore"):
             return np.tensordot(self.tissues[name].to_numpy(), amounts, 1) / amounts.sum(axis=0)
 
+    def slab(self, first: int, last: int) -> Phantom:
+        """Return the slices of an axial slab, as an object of its own.
+
+        Parameters
+        ----------
+        first, last : int
+            Indices along the third axis; the last slice is not in the slab.
+
+        Returns
+        -------
+        Phantom
+
+        Raises
+        ------
+        ValueError
+            If there are no such slices.
+        """
+        if not 0 <= first < last <= self.shape[2]:
+            raise ValueError(f"first and last must be from 0 to {self.shape[2]}, first < last; got {first}, {last}.")
+        affine = self.affine.copy()
+        affine[:3, 3] += first * affine[:3, 2]
+        return Phantom(
+            self.tissues,
+            self.fractions[..., first:last],
+            {name: field[..., first:last] for name, field in self.fields.items()},
+            self.phase[..., first:last],
+            affine,
+            {name: region[..., first:last] for name, region in self.regions.items()},
+        )
+
     def dominated_by(self, tissue: str, fraction: float = 0.95) -> NDArray[np.bool_]:
         """Return the mask of the voxels of which a tissue fills at least a given fraction."""
         return self.fractions[self.tissues.index.get_loc(tissue)] >= fraction

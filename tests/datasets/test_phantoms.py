@@ -35,6 +35,17 @@ def test_maps_are_means_weighted_by_what_is_there():
         phantom.parameter_map("T2")
 
 
+def test_slab_is_where_it_was():
+    phantom = small_phantom((3, 2, 5))
+    slab = phantom.slab(1, 3)
+    assert slab.shape == (3, 2, 2)
+    np.testing.assert_array_equal(slab.fractions, phantom.fractions[..., 1:3])
+    np.testing.assert_array_equal(slab.fields["B0"], phantom.fields["B0"][..., 1:3])
+    np.testing.assert_array_equal(slab.affine @ [0, 0, 0, 1], phantom.affine @ [0, 0, 1, 1])
+    with pytest.raises(ValueError, match="first and last must be from 0 to 5"):
+        phantom.slab(3, 6)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
