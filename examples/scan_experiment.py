@@ -175,7 +175,7 @@ def arguments(description, fast, full):
     parser.add_argument("--directory", type=Path, default="paper_runs", help="of networks and scans (%(default)s)")
     parser.add_argument("--output", type=Path, help="directory for tables (CSV) and figures (PNG)")
     parser.add_argument("--snr", type=float, default=50, help="of evenly spread samples (default: %(default)s)")
-    parser.add_argument("--strength", type=float, default=0.01, help="of the low-rank penalty (default: %(default)s)")
+    parser.add_argument("--strength", type=float, default=1e-3, help="of the low-rank penalty (default: %(default)s)")
     parser.add_argument(
         "--weighting", type=float, default=1.0, help="power of k in the data term (default: %(default)s)"
     )
