@@ -49,8 +49,8 @@ save_table(table, options, "bsa_tubes")
 # %%
 # What the scan costs
 # -------------------
-# The error over all tubes, with one imperfection of the scan at a time. "bias" is the root mean square of the tubes'
-# mean errors, "standard deviation" that of the spread within tubes.
+# Bias / standard deviation over all tubes, with one imperfection of the scan at a time: the root mean square of the
+# tubes' mean errors, and that of the spread within tubes.
 
 save_table(costs(table), options, "bsa_costs")
 
@@ -59,13 +59,14 @@ save_table(costs(table), options, "bsa_costs")
 # ----------
 # Boxes hold the middle half of the voxels, whiskers reach to at most one and a half times the box's height.
 
+of_scan = next(iter(estimates.values()))
 fig, axes = plt.subplots(3, 1, figsize=(7.5, 8), layout="constrained", sharex=True)
 places = np.arange(len(tubes))
 for column, (ax, target) in enumerate(zip(axes, targets, strict=True)):
     truth = SCALES[target] * phantom.tissues.loc[list(tubes), target]
     ax.hlines(truth, places - 0.45, places + 0.45, color="crimson", linewidth=1.2, label="truth", zorder=3)
     for shift, method in zip((-0.3, -0.1, 0.1, 0.3), METHODS, strict=True):
-        values = SCALES[target] * estimates["scan"][method][:, column]
+        values = SCALES[target] * of_scan[method][:, column]
         boxes = ax.boxplot(
             [values[mask[where]] for _, mask in tubes.values()],
             positions=places + shift,
@@ -83,7 +84,7 @@ for column, (ax, target) in enumerate(zip(axes, targets, strict=True)):
 axes[-1].set_xticks(places, tubes)
 axes[-1].set_xlabel("BSA")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=9)
-fig.suptitle(scan.source, fontsize=9)
+axes[0].set_title(scan.source, fontsize=9)
 if options.output is not None:
     fig.savefig(options.output / "bsa.png", dpi=150)
 plt.show()

@@ -41,7 +41,7 @@ save_table(table, options, "brain_regions")
 # %%
 # What the scan costs
 # -------------------
-# The error over the regions, with one imperfection of the scan at a time.
+# Bias / standard deviation over the regions, with one imperfection of the scan at a time.
 
 save_table(costs(table), options, "brain_costs")
 

@@ -81,7 +81,9 @@ class Scan:
         return np.sqrt((np.abs(self.noise[self.phantom.mask]) ** 2).mean() / 2)
 
     def images(self):
-        """Return the scan, and images that have one of its imperfections each."""
+        """Return the scan, and images that have one of its imperfections each; the scan is the first."""
+        if not self.reconstructed:
+            return {self.source: self.scanned}
         return {
             "scan": self.scanned,
             "its noise alone": self.truth + self.noise,
@@ -229,11 +231,11 @@ def joined(regions):
 
 
 def costs(table):
-    """Return what each kind of images costs each method: the error over all regions, parted into bias and spread."""
+    """Return bias / standard deviation of each method and kind of images, root mean squares over all regions."""
     squares = table.assign(**{name: table[name] ** 2 for name in ("bias", "standard deviation")})
-    parts = squares.groupby(["target", "method", "images"], sort=False)[["bias", "standard deviation"]].mean()
-    error = np.sqrt(parts.sum(axis=1)).rename("rms error")
-    return pd.concat([error, np.sqrt(parts)], axis=1).reset_index()
+    parts = squares.groupby(["target", "method", "images"], sort=False)[["bias", "standard deviation"]].mean() ** 0.5
+    both = parts.apply(lambda row: f"{row['bias']:.2g} / {row['standard deviation']:.2g}", axis=1)
+    return both.unstack().loc[list(dict.fromkeys(table["target"])), table["images"].unique()].reset_index()
 
 
 def save_table(table, options, name):
