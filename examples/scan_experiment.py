@@ -104,7 +104,6 @@ class Scan:
                 "coefficient": np.arange(1, len(std) + 1),
                 "norm": np.sqrt((np.abs(self.truth[mask]) ** 2).mean(axis=0)),
                 "noise": std,
-                "noise / mean noise": std / self.noise_std(),
                 "largest correlation with another": correlation.max(axis=0),
                 "correlation with the next voxel": self._correlation_of_neighbours(),
                 "residual aliasing": np.sqrt((np.abs(aliasing) ** 2).mean(axis=0) / 2),
