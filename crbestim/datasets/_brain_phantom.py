@@ -24,7 +24,7 @@ NUCLEI = {
 }
 FRONTAL_WHITE_MATTER = ((18.0, 36.0), (20.0, 44.0), (8.0, 28.0))  # mm, right
 AIR_CAVITIES = (((0.0, 55.0, -35.0), 22.0), ((52.0, -20.0, -45.0), 18.0), ((-52.0, -20.0, -45.0), 18.0))
-_NO_FLUID = 0.02
+_NO_FLUID, _ROUNDING = 0.02, 1e-6
 # R2 in 1/s against iron in mg / 100 g at 3 T: N. Gelman et al., Radiology 210, 1999, reports 12.7/s without iron and
 # 25.8/s in the globus pallidus; iron from B. Hallgren and P. Sourander, J. Neurochem. 3, 1958.
 _R2_WITHOUT_IRON, _R2_PALLIDUM, _IRON_PALLIDUM, _IRON_THALAMUS = 12.7, 25.8, 21.3, 4.76
@@ -176,7 +176,8 @@ def _averaged(maps: FloatArray, affine: FloatArray, voxel_size: float) -> tuple[
     averaged = np.stack([map_coordinates(each, grid, order=1, mode="constant") for each in maps])
     coarse = np.diag([voxel_size, voxel_size, voxel_size, 1.0])
     coarse[:3, 3] = affine[:3, :3] @ start + affine[:3, 3]
-    return np.clip(averaged, 0.0, 1.0), coarse
+    averaged[averaged < _ROUNDING] = 0.0
+    return np.minimum(averaged, 1.0), coarse
 
 
 def _ellipsoids(

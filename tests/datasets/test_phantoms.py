@@ -94,6 +94,7 @@ def test_brain_phantom_has_the_anatomy_of_its_template():
         on_the_right = np.argwhere(phantom.regions[name])[:, 0] > phantom.shape[0] / 2
         assert 0.3 < on_the_right.mean() < 0.7
     assert phantom.regions["frontal white matter"].sum() > 30
+    assert phantom.fractions[phantom.fractions > 0].min() >= 1e-6  # no voxels of rounding errors
     centre = np.linalg.inv(phantom.affine) @ [20, -4, 0, 1]
     assert phantom.parameter_map("T2f")[tuple(np.round(centre[:3]).astype(int))] < 0.045
 
