@@ -163,17 +163,28 @@ def card(name: str) -> str:
     )
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """Read the options that all examples of the paper share."""
+def parser_of(description: str) -> argparse.ArgumentParser:
+    """Return a parser of the options that all examples of the paper share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--directory", type=Path, default="paper_runs", help="of trained networks (%(default)s)")
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, help="which networks")
     parser.add_argument("--output", type=Path, help="directory for tables (CSV) and figures (PNG)")
     parser.add_argument("--fast", action="store_true", default="CRBESTIM_FAST" in os.environ, help="a trial run")
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Read the options, and make the directory of the output."""
     options = parser.parse_args()
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
     return options
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """Read the options of the examples of networks."""
+    parser = parser_of(description)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, help="which networks")
+    return parsed(parser)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ estimate its parameters (Sections 2.8, 3.3 and 3.4).
 Without BART there is no scan: white noise is added to the coefficients instead, and figures and tables say so.
 """
 
-import argparse
-import os
 import resource
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +17,7 @@ from time import perf_counter
 import joblib
 import numpy as np
 import pandas as pd
-from paper_experiment import SCALES, UNITS, PaperExperiment
+from paper_experiment import SCALES, UNITS, PaperExperiment, parsed, parser_of
 
 from crbestim import NLLSEstimator
 from crbestim.acquisition import (
@@ -172,25 +170,20 @@ def arguments(description, fast, full):
     """Read the options that the examples of scans share; what fast and full runs differ in has defaults of its own."""
     fast = {"n_cycles": 30, "echo_step": 10, "n_coils": 4, "n_virtual_coils": 2, "max_iter": 20} | fast
     full = {"n_cycles": 80, "echo_step": 8, "n_coils": 20, "n_virtual_coils": 8, "max_iter": 50} | full
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--directory", type=Path, default="paper_runs", help="of networks and scans (%(default)s)")
-    parser.add_argument("--output", type=Path, help="directory for tables (CSV) and figures (PNG)")
+    parser = parser_of(description)
     parser.add_argument("--snr", type=float, default=50, help="of evenly spread samples (default: %(default)s)")
     parser.add_argument("--strength", type=float, default=1e-3, help="of the low-rank penalty (default: %(default)s)")
     parser.add_argument(
         "--weighting", type=float, default=1.0, help="power of k in the data term (default: %(default)s)"
     )
-    parser.add_argument("--fast", action="store_true", default="CRBESTIM_FAST" in os.environ, help="a trial run")
     for name, value in full.items():
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=type(value), help=f"default: {value}, fast {fast[name]}"
         )
-    options = parser.parse_args()
+    options = parsed(parser)
     for name in full:
         if getattr(options, name) is None:
             setattr(options, name, (fast if options.fast else full)[name])
-    if options.output is not None:
-        options.output.mkdir(parents=True, exist_ok=True)
     return options
 
 
