@@ -3,20 +3,19 @@ The paper's Figure 7: a phantom of bovine serum albumin, scanned in silico
 ==========================================================================
 
 Six tubes of cross-linked bovine serum albumin (BSA), with and without manganese, are scanned along a koosh ball with
-many coils and reconstructed by BART into 13 coefficient images. Box plots compare what least squares (NLLS), the
-paper's two networks and the package's default one find in each tube with the truth, which the paper did not have. In
-full::
+many coils and reconstructed by BART into 13 coefficient images. Box plots compare what least squares (NLLS) and
+networks find in each tube with the truth, which the paper did not have. In full::
 
     python examples/plot_10_bsa_scan.py --directory paper_runs --output docs/scans
 
-after ``python examples/paper_experiment.py --directory paper_runs --networks paper-crb paper-mse bias-reduced`` has
-trained the networks.
+trains the networks that are not in the directory yet; ``--networks paper-crb paper-mse bias-reduced`` takes those of
+the paper, whose training takes hours.
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
-from paper_experiment import SCALES, SYMBOLS, UNITS
-from scan_experiment import COLORS, METHODS, Scan, arguments, costs, joined, of_regions, save_table
+from paper_experiment import COLORS, SCALES, SYMBOLS, UNITS
+from scan_experiment import Scan, arguments, costs, joined, of_regions, save_table
 
 from crbestim.datasets import make_bsa_phantom
 
@@ -60,30 +59,31 @@ save_table(costs(table), options, "bsa_costs")
 # Boxes hold the middle half of the voxels, whiskers reach to at most one and a half times the box's height.
 
 of_scan = next(iter(estimates.values()))
+WIDTH = 0.8 / len(scan.methods)
 fig, axes = plt.subplots(3, 1, figsize=(7.5, 8), layout="constrained", sharex=True)
 places = np.arange(len(tubes))
 for column, (ax, target) in enumerate(zip(axes, targets, strict=True)):
     truth = SCALES[target] * phantom.tissues.loc[list(tubes), target]
     ax.hlines(truth, places - 0.45, places + 0.45, color="crimson", linewidth=1.2, label="truth", zorder=3)
-    for shift, method in zip((-0.3, -0.1, 0.1, 0.3), METHODS, strict=True):
+    for place, (method, title) in enumerate(scan.methods.items()):
         values = SCALES[target] * of_scan[method][:, column]
         boxes = ax.boxplot(
             [values[mask[where]] for _, mask in tubes.values()],
-            positions=places + shift,
-            widths=0.16,
+            positions=places + (place - (len(scan.methods) - 1) / 2) * WIDTH,
+            widths=0.8 * WIDTH,
             patch_artist=True,
             manage_ticks=False,
             showfliers=False,
             medianprops={"color": "k"},
-            label=METHODS[method],
+            label=title,
         )
         for box in boxes["boxes"]:
-            box.set_facecolor(COLORS[method])
+            box.set_facecolor(COLORS.get(method, "0.75"))
     ax.set(ylabel=SYMBOLS[target] + UNITS[target])
     ax.grid(axis="y", alpha=0.3)
 axes[-1].set_xticks(places, tubes)
 axes[-1].set_xlabel("BSA")
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=9)
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
 axes[0].set_title(scan.source, fontsize=9)
 if options.output is not None:
     fig.savefig(options.output / "bsa.png", dpi=150)

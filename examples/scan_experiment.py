@@ -3,8 +3,8 @@ The paper's scans in silico
 ===========================
 
 What the examples of the paper's Figures 7 and 8 share: a phantom is scanned along a koosh ball with many coils, its
-coefficient images are reconstructed by BART, and least squares, the paper's two networks and the package's default one
-estimate its parameters (Sections 2.8, 3.3 and 3.4).
+coefficient images are reconstructed by BART, and least squares and some networks estimate its parameters (Sections
+2.8, 3.3 and 3.4).
 
 Without BART there is no scan: white noise is added to the coefficients instead, and figures and tables say so.
 """
@@ -17,7 +17,7 @@ from time import perf_counter
 import joblib
 import numpy as np
 import pandas as pd
-from paper_experiment import SCALES, UNITS, PaperExperiment, parsed, parser_of
+from paper_experiment import NETWORKS, SCALES, TITLES, UNITS, PaperExperiment, parsed, parser_of
 
 from crbestim import NLLSEstimator
 from crbestim.acquisition import (
@@ -29,14 +29,6 @@ from crbestim.acquisition import (
 )
 from crbestim.reconstruction import find_bart, reconstruct_coefficients
 
-METHODS = {
-    "NLLS": "NLLS",
-    "paper-crb": "CRB network",
-    "paper-mse": "MSE network",
-    "bias-reduced": "default network",
-}
-COLORS = {"NLLS": "0.75", "paper-crb": "C0", "paper-mse": "C1", "bias-reduced": "C4"}
-
 
 class Scan:
     """Coefficient images of a phantom, reconstructed or with white noise, and what the methods make of them."""
@@ -45,6 +37,7 @@ class Scan:
         self.phantom, self.options = phantom, options
         self.experiment = PaperExperiment(options.directory, options.fast)
         self.model, self.basis = self.experiment.model, self.experiment.basis
+        self.methods = {"NLLS": "NLLS"} | {name: TITLES[name] for name in options.networks}
         self.reconstructed = find_bart() is not None
         self.source = "reconstructed by BART" if self.reconstructed else "no BART: white noise on the coefficients"
 
@@ -114,7 +107,7 @@ class Scan:
         coefficients = images[where].astype(complex)
         fit = NLLSEstimator(self.model, basis=self.basis, prior=self.experiment.prior, random_state=0, verbose=0).fit()
         found = {"NLLS": fit.predict(coefficients)}
-        for name in list(METHODS)[1:]:
+        for name in self.options.networks:
             found[name] = self.experiment.network(name).predict_coefficients(coefficients)
         return found
 
@@ -137,7 +130,8 @@ class Scan:
         """Return the images of a scan with noise, or of one without for None; in full they are kept."""
         if self.options.fast:
             return self._reconstruct(seed)
-        settings = {key: str(value) for key, value in vars(self.options).items() if key not in ("output", "directory")}
+        apart = ("output", "directory", "networks")
+        settings = {key: str(value) for key, value in vars(self.options).items() if key not in apart}
         content = joblib.hash([sorted(settings.items()), self.phantom.fractions, self.basis])
         path = Path(self.options.directory, "scans", f"{content}_{seed}.npy")
         if not path.exists():
@@ -168,9 +162,12 @@ class Scan:
 
 def arguments(description, fast, full):
     """Read the options that the examples of scans share; what fast and full runs differ in has defaults of its own."""
-    fast = {"n_cycles": 30, "echo_step": 10, "n_coils": 4, "n_virtual_coils": 2, "max_iter": 20} | fast
+    fast = {"n_cycles": 60, "echo_step": 40, "n_coils": 4, "n_virtual_coils": 2, "max_iter": 8} | fast
     full = {"n_cycles": 80, "echo_step": 8, "n_coils": 20, "n_virtual_coils": 8, "max_iter": 50} | full
     parser = parser_of(description)
+    parser.add_argument(
+        "--networks", nargs="+", choices=NETWORKS, default=["crb", "mse", "bias-reduced"], help="beside least squares"
+    )
     parser.add_argument("--snr", type=float, default=50, help="of evenly spread samples (default: %(default)s)")
     parser.add_argument("--strength", type=float, default=1e-3, help="of the low-rank penalty (default: %(default)s)")
     parser.add_argument(
@@ -203,7 +200,7 @@ def of_regions(scan, regions, estimates):
                     rows.append(
                         {
                             "images": images,
-                            "method": METHODS[method],
+                            "method": scan.methods[method],
                             "region": region,
                             "target": target + UNITS[target],
                             "truth": scale * truth,

@@ -193,8 +193,10 @@ def _ellipsoids(
     axes = np.stack([across, long_axis, np.cross(across, long_axis)])
     share = np.zeros(positions.shape[:3])
     for side in (1.0, -1.0):
-        u = ((positions * (side, 1.0, 1.0) - np.asarray(centre)) @ axes.T) / np.asarray(semi_axes)
+        offset = positions * (side, 1.0, 1.0) - np.asarray(centre)
+        near = (np.abs(offset) < max(semi_axes) + 1.0).all(axis=-1)  # the brain is a hundred times larger
+        u = (offset[near] @ axes.T) / np.asarray(semi_axes)
         radius = np.linalg.norm(u, axis=-1)
         slope = np.linalg.norm(u / np.asarray(semi_axes), axis=-1) / np.maximum(radius, 1e-9)
-        share = np.maximum(share, np.clip((1 - radius) / np.maximum(slope, 1e-9) + 0.5, 0.0, 1.0))
+        share[near] = np.maximum(share[near], np.clip((1 - radius) / np.maximum(slope, 1e-9) + 0.5, 0.0, 1.0))
     return share
