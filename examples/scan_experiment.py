@@ -162,7 +162,7 @@ class Scan:
 
 def arguments(description, fast, full):
     """Read the options that the examples of scans share; what fast and full runs differ in has defaults of its own."""
-    fast = {"n_cycles": 60, "echo_step": 40, "n_coils": 4, "n_virtual_coils": 2, "max_iter": 8} | fast
+    fast = {"n_cycles": 30, "echo_step": 10, "n_coils": 4, "n_virtual_coils": 2, "max_iter": 20} | fast
     full = {"n_cycles": 80, "echo_step": 8, "n_coils": 20, "n_virtual_coils": 8, "max_iter": 50} | full
     parser = parser_of(description)
     parser.add_argument(
