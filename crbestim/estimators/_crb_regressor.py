@@ -21,6 +21,7 @@ from .._validation import (
     FloatArray,
     check_count,
     check_crb,
+    check_finite,
     check_option,
     check_positive,
     check_same_columns,
@@ -35,6 +36,7 @@ from ._callbacks import EarlyStop, ProgressBar, Safeguard, TrainingCheckpoint
 from ._covariates import Covariates
 from ._network_training import build_networks, build_training, run_training
 from ._recipes import RECIPES, Recipe
+from ._single_precision import scaled_to_single
 from ._standardisation import mean_and_scale
 from ._training_loss import TrainingLoss
 
@@ -218,7 +220,9 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         if previous is None:
             self.target_mean_, self.target_scale_ = mean_and_scale(theta)
-        X = X.astype(np.float32)
+        with np.errstate(over="ignore"):
+            X = X.astype(np.float32)
+        check_finite(X, "X in single precision")
         theta = ((theta - self.target_mean_) / self.target_scale_).astype(np.float32)
 
         shape = (X.shape[1], theta.shape[1], self.n_covariates_)
@@ -299,7 +303,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         _refuse_complex(X)
-        values: NDArray = np.require(validate_data(self, X, reset=False, dtype=np.float32), requirements="W")
+        values, power = scaled_to_single(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
         present = np.asarray(values.any(axis=1))
         extra = self._covariates.standardised(covariates, len(values), present)
         module = self.module_.eval()
@@ -310,7 +314,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
             return estimate
         if module.bound is None:
             raise ValueError("return_std=True needs a network that was trained with noise and with crb given to fit.")
-        noise = _checked_noise_std(noise_std, len(values))
+        noise = np.ldexp(_checked_noise_std(noise_std, len(values)), power)
         std = np.exp(self._apply(module.log_std, values, extra)) * self.target_scale_ * noise[:, None]
         std[~present] = np.nan
         return estimate, std[:, 0] if self._single_target else std
