@@ -144,6 +144,20 @@ def test_estimates_of_tissues_at_the_edges_are_finite(fitted, kind, edge, snr):
     assert np.isfinite(estimators[kind].predict(signal + (real + 1j * imag) / snr)).all()
 
 
+@pytest.mark.parametrize("kind", ["least squares", "dictionary", "posterior mean"])
+def test_estimates_from_noise_stay_in_the_range_of_the_prior(fitted, kind):
+    data, estimators = fitted
+    real, imag = np.random.default_rng(1).standard_normal((2, 5, data.X.shape[1]))
+    estimate = estimators[kind].predict(data.X[:5] + real + 1j * imag)
+    case = CASES["two pools, hybrid state"]
+    low, high = np.array([case.ranges[name] for name in case.model.default_targets]).T
+    if kind == "least squares":  # varies the ratio of T2f to T1
+        assert (estimate[:, 2] <= estimate[:, 1] * (1 + 1e-9)).all()
+        estimate, low, high = estimate[:, :2], low[:2], high[:2]
+    assert (estimate >= low * (1 - 1e-9)).all()
+    assert (estimate <= high * (1 + 1e-9)).all()
+
+
 @pytest.mark.parametrize("snr", [1, 10, 100, 1e4])
 def test_losses_are_finite_at_every_snr(fitted, snr):
     data, estimators = fitted
