@@ -12,7 +12,7 @@ the short :math:`T_2^f` of the globus pallidus, as it is said to do? In full::
 import matplotlib.pyplot as plt
 import numpy as np
 from paper_experiment import SCALES, SYMBOLS, UNITS
-from scan_experiment import Scan, arguments, joined, of_regions, save_table
+from scan_experiment import Scan, arguments, joined, means, of_regions, save_table
 
 from crbestim.datasets import make_brain_phantom
 
@@ -37,12 +37,14 @@ images = {scan.source: scan.scanned, "white noise alone": scan.with_white_noise(
 estimates = {kind: scan.estimates(coefficients, where) for kind, coefficients in images.items()}
 table = of_regions(scan, regions, estimates)
 save_table(table, options, "brain_regions")
+save_table(means(table), options, "brain_means")
 
 # %%
 # The slice
 # ---------
-# Through globus pallidus (green arrow) and thalamus (blue arrow). Maps above, deviations from the truth below, where
-# one tissue fills a voxel to 90 %: a mixture of signals has no true parameters, and the truth above is a mean.
+# Through globus pallidus (green arrow) and thalamus (blue arrow), with mean ± standard deviation in the frontal white
+# matter (white contour). Maps above, deviations from the truth below, where one tissue fills a voxel to 90 %. The
+# others are grey: a mixture of signals has no true parameters, and the truth above is a mean.
 
 LARGEST = {"m0s": 0.2, "T1": 3.0, "T2f": 120}
 LARGEST_ERROR = {"m0s": 0.05, "T1": 0.5, "T2f": 30}
@@ -59,6 +61,8 @@ def picture(values):
 
 
 pure = phantom.fractions.max(axis=0)[:, :, slice_index].T >= 0.9
+shared = np.where(phantom.mask[:, :, slice_index].T & ~pure, 0.75, np.nan)
+frontal = phantom.regions["frontal white matter"][:, :, slice_index].T
 for column, target in enumerate(targets):
     truth = SCALES[target] * picture(phantom.parameter_map(target)[shown])
     fig, axes = plt.subplots(2, 1 + len(scan.methods), figsize=(10, 5.2), layout="constrained")
@@ -67,9 +71,11 @@ for column, target in enumerate(targets):
     }
     for (title, estimate), (above, below) in zip(maps.items(), axes.T, strict=True):
         of_map = above.imshow(estimate, origin="lower", cmap="viridis", vmin=0, vmax=LARGEST[target])
-        above.set_title(title, fontsize=10)
+        above.set_title(f"{title}\n{estimate[frontal].mean():.3g} ± {estimate[frontal].std():.2g}", fontsize=10)
+        above.contour(frontal, levels=[0.5], colors="w", linewidths=1)
         if title != "truth":
             error = LARGEST_ERROR[target]
+            below.imshow(shared, origin="lower", cmap="gray", vmin=0, vmax=1)
             of_error = below.imshow(
                 np.where(pure, estimate - truth, np.nan), origin="lower", cmap="RdBu_r", vmin=-error, vmax=error
             )

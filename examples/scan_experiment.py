@@ -214,6 +214,15 @@ def of_regions(scan, regions, estimates):
     return pd.DataFrame(rows)
 
 
+def means(table):
+    """Return mean ± standard deviation of each method, a row for each kind of images, region and target."""
+    both = table.apply(lambda row: f"{row['mean']:.3g} ± {row['standard deviation']:.2g}", axis=1)
+    keys = ["images", "region", "target", "truth"]
+    rows = table.assign(both=both, truth=table["truth"].map("{:.3g}".format)).set_index([*keys, "method"])["both"]
+    order = list(dict.fromkeys(rows.index.droplevel("method")))
+    return rows.unstack().loc[order, list(dict.fromkeys(table["method"]))].reset_index()
+
+
 def joined(regions):
     """Return the mask of all regions together."""
     return np.any([mask for _, mask in regions.values()], axis=0)
