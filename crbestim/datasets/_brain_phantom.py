@@ -22,7 +22,7 @@ NUCLEI = {
     "globus pallidus": ((20.0, -4.0, 0.0), (4.5, 9.5, 5.5), (0.45, -0.9, 0.1)),
     "thalamus": ((11.0, -18.0, 8.0), (7.5, 13.5, 8.0), (0.4, -0.9, 0.15)),
 }
-FRONTAL_WHITE_MATTER = ((18.0, 36.0), (20.0, 44.0), (0.0, 28.0))  # mm, right
+FRONTAL_WHITE_MATTER = ((18.0, 36.0), (20.0, 44.0), (-5.0, 28.0))  # mm, right
 AIR_CAVITIES = (((0.0, 55.0, -35.0), 22.0), ((52.0, -20.0, -45.0), 18.0), ((-52.0, -20.0, -45.0), 18.0))
 _NO_FLUID, _ROUNDING = 0.02, 1e-6
 # R2 in 1/s against iron in mg / 100 g at 3 T: N. Gelman et al., Radiology 210, 1999, reports 12.7/s without iron and
