@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from ..datasets import Prior
+from ..datasets._plain_distributions import distribution_of
 from ..datasets._priors import TruncatedNormalBelow, truncated_normal
 
 _NORMAL = {"mean", "std", "low", "high"}
@@ -88,10 +89,7 @@ def _distribution(entry: Any, earlier: list[str]) -> Any:
     if "distribution" not in entry:
         raise ValueError(f"a table must have the entries {sorted(_NORMAL)} or distribution; got {sorted(entry)}")
     arguments = dict(entry)
-    kind = getattr(stats, str(arguments.pop("distribution")), None)
-    if not isinstance(kind, stats.rv_continuous):
-        raise ValueError(f"{entry['distribution']!r} is no continuous distribution of scipy.stats")
-    frozen = kind(**arguments)
+    frozen = distribution_of({"name": arguments.pop("distribution"), "args": (), "kwds": arguments})
     if not np.isfinite(frozen.ppf(0.5)):
         raise ValueError(f"its arguments {arguments} are not valid")
     return frozen

@@ -116,7 +116,7 @@ def _checked_steps(pipeline: object) -> tuple[tuple[str, SVDCompressor], tuple[s
         found = [kind.__name__ for kind in kinds] if kinds else type(pipeline).__name__
         raise TypeError(
             "pipeline must be a Pipeline of an SVDCompressor (or CRBSVDCompressor) and a CRBWeightedRegressor, no "
-            f"more; got {found}."
+            f"more; got {found}. save_estimator writes estimators without a network."
         )
     for _, step in named:
         check_is_fitted(step)
