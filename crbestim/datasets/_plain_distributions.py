@@ -15,7 +15,7 @@ def described(distribution: Any) -> dict[str, Any] | None:
     kind: Any = getattr(distribution, "dist", None)
     if not isinstance(kind, stats.rv_continuous):
         return None
-    own = getattr(stats, str(kind.name), None)
+    own: Any = getattr(stats, str(kind.name), None)
     if type(own) is not type(kind) or any(getattr(own, name) != getattr(kind, name) for name in _SETTINGS):
         return None
     return {"name": kind.name, "args": distribution.args, "kwds": dict(distribution.kwds)}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_STORED, ZipFile
 
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from .. import signal
 from .._files import write_together
+from .._numpy_files import refusing_damage, whole_archive
 from .._optional import imported
 from ..covariance import NoiseCovariance
 from ..datasets import Prior
@@ -149,30 +149,15 @@ def load_estimator(path: str | os.PathLike[str]) -> Any:
     skops = imported("skops.io", "skops")
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path must be a path; got {type(path).__name__}.")
-    with open(path, "rb") as file:
-        try:
-            _check_sizes(file)
+    with open(path, "rb") as file, refusing_damage(f"path: {path} cannot be read as a file of save_estimator"):
+        with whole_archive(file):
+            file.seek(0)
             estimator = skops.load(file, trusted=TRUSTED_TYPES)
-            if not isinstance(estimator, BaseEstimator):
-                raise ValueError(f"it holds no estimator, but {type(estimator).__name__}")
-            check_is_fitted(estimator)
-            _check_no_folder(estimator, "it")
-        except Exception as error:  # whatever a damaged file leads to
-            reason = error if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {error}"
-            raise ValueError(
-                f"path: {path} cannot be read as a file of save_estimator: {str(reason).rstrip('.')}."
-            ) from error
+        if not isinstance(estimator, BaseEstimator):
+            raise ValueError(f"it holds no estimator, but {type(estimator).__name__}")
+        check_is_fitted(estimator)
+        _check_no_folder(estimator, "it")
     return estimator
-
-
-def _check_sizes(file: Any) -> None:
-    """Raise ValueError if an archive would expand to more than its own size."""
-    with ZipFile(file) as archive:
-        members = archive.infolist()
-    total = sum(member.file_size for member in members)
-    if any(member.compress_type != ZIP_STORED for member in members) or total > file.seek(0, os.SEEK_END):
-        raise ValueError("its parts are compressed or overlap, which save_estimator does not do")
-    file.seek(0)
 
 
 def _holds_network(estimator: BaseEstimator) -> bool:
