@@ -115,7 +115,7 @@ def read_arrays(path: Path, names: Any = None) -> dict[str, NDArray]:
     try:
         with refusing_damage(str(path)):
             return read_npz(path, names)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise damaged(path) from error
 
 

@@ -19,11 +19,18 @@ _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 
 @contextmanager
 def refusing_damage(complaint: str) -> Iterator[None]:
-    """Turn whatever a damaged file leads to, warnings too, into a ValueError that ends in the reason."""
+    """Turn whatever a damaged file leads to, warnings too, into a ValueError that ends in the reason.
+
+    An OSError that names a file is left as it is: that file is missing, or cannot be opened.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             yield
+    except OSError as error:
+        if error.filename is not None:  # the file is not there, or cannot be opened
+            raise
+        raise ValueError(f"{complaint}: {error}.") from error
     except Exception as error:
         reason = str(error) if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {error}"
         raise ValueError(f"{complaint}: {' '.join(reason.split()).rstrip('.')}.") from error

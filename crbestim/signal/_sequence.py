@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from .._files import write_whole
+from .._numpy_files import refusing_damage
 from .._validation import FloatArray, check_finite, check_positive
 from ._pulseq import read_cycle
 
@@ -114,18 +115,13 @@ class PulseSequence:
             If a column is missing, the values are no valid sequence, or a time is neither given nor noted in the file,
             or both and different.
         """
-        try:
-            table = pd.read_csv(path, comment="#", skipinitialspace=True)
-        except pd.errors.EmptyDataError as error:
-            raise ValueError(f"path: {path} is empty.") from error
-        missing = {"flip_angle", "pulse_duration"} - set(table.columns)
-        if missing:
-            raise ValueError(
-                f"path: {path} must have the columns flip_angle (rad) and pulse_duration (s); "
-                f"{sorted(missing)} missing, found {list(table.columns)}."
-            )
         given = {"repetition_time": repetition_time, "inversion_duration": inversion_duration}
-        return cls(table["flip_angle"].to_numpy(), table["pulse_duration"].to_numpy(), **_times(path, given))
+        table = _table_of(path)
+        times = _times(path, given)
+        try:
+            return cls(table["flip_angle"].to_numpy(), table["pulse_duration"].to_numpy(), **times)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"path: {path}: {error}") from error
 
     @classmethod
     def from_pulseq(cls, path: str | PathLike[str]) -> PulseSequence:
@@ -278,6 +274,24 @@ def _vector(values: FloatArray, name: str) -> FloatArray:
     check_finite(array, name)
     array.flags.writeable = False
     return array
+
+
+def _table_of(path: str | PathLike[str]) -> pd.DataFrame:
+    """Read a table with the columns of a pulse train; raise ValueError if it is none."""
+    with refusing_damage(f"path: {path} is no CSV file, or is damaged"):
+        table = pd.read_csv(path, comment="#", skipinitialspace=True)
+    missing = {"flip_angle", "pulse_duration"} - set(table.columns)
+    if missing:
+        raise ValueError(
+            f"path: {path} must have the columns flip_angle (rad) and pulse_duration (s); "
+            f"{sorted(missing)} missing, found {list(table.columns)}."
+        )
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes what is too many for row names
+        raise ValueError(f"path: {path} has more values in a row than columns.")
+    for name in ("flip_angle", "pulse_duration"):
+        if table[name].dtype.kind not in "iuf":
+            raise ValueError(f"path: {path}: {name} must hold numbers; got {table[name].dtype}.")
+    return table
 
 
 def _times(path: str | PathLike[str], given: dict[str, float | None]) -> dict[str, float]:

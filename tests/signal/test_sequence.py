@@ -231,7 +231,7 @@ def test_csv_without_a_column_is_refused(tmp_path, missing):
         ("0.1,", ValueError, "pulse_duration contains NaN"),
         ("30,1e-4", ValueError, "flip_angle must lie in"),
         ("0.1,1e-2", ValueError, "pulse_duration must not exceed"),
-        ("abc,1e-4", TypeError, "flip_angle"),
+        ("abc,1e-4", ValueError, "path: .*pattern.csv: flip_angle must hold numbers"),
     ],
 )
 def test_csv_with_bad_values_is_refused(tmp_path, row, error, message):
