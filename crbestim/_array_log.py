@@ -97,6 +97,16 @@ def parts_of(directory: Path) -> list[Path]:
     return sorted(directory.glob("batch_*.npz"))
 
 
+def remove_parts(directory: Path, origin_name: str) -> None:
+    """Remove what a log has written, and the directory unless something else is in it."""
+    names = [origin_name, _LOCK, *(path.name for path in parts_of(directory))]
+    for file in [directory / name for name in names] + list(directory.glob("batch_*.npz.partial")):
+        file.unlink(missing_ok=True)
+    (directory / f"{origin_name}.partial").unlink(missing_ok=True)
+    if directory.is_dir() and not directory.is_symlink() and not any(directory.iterdir()):
+        directory.rmdir()
+
+
 def read_origin(directory: Path, origin_name: str, required: Any) -> dict[str, Any]:
     """Return what tells whose parts a directory holds; raise ValueError if it is damaged or of another version."""
     try:

@@ -33,7 +33,7 @@ def open_zarr(path: Path) -> Volume:
     try:
         array = zarr.open_array(path, mode="r")
         affine = array.attrs.get("affine")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever a damaged header leads to
         raise ValueError(f"{path} is no Zarr array, or is damaged: {error}.") from error
     if array.dtype.kind not in "biufc":
         raise ValueError(f"{path} must hold numbers; it has the type {array.dtype}.")
