@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
+_OF_LIBRARIES = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning)  # not of the content
+
+
 @contextmanager
 def refusing_damage(complaint: str) -> Iterator[None]:
     """Turn whatever a damaged file leads to, warnings too, into a ValueError that ends in the reason.
@@ -26,6 +29,8 @@ def refusing_damage(complaint: str) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
+            for category in _OF_LIBRARIES:
+                warnings.simplefilter("ignore", category)
             yield
     except OSError as error:
         if error.filename is not None:  # the file is not there, or cannot be opened

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils.validation import check_is_fitted
 
 from .. import signal
@@ -150,6 +152,7 @@ def load_estimator(path: str | os.PathLike[str]) -> Any:
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path must be a path; got {type(path).__name__}.")
     with open(path, "rb") as file, refusing_damage(f"path: {path} cannot be read as a file of save_estimator"):
+        warnings.simplefilter("default", InconsistentVersionWarning)  # of scikit-learn: to be seen, but no damage
         with whole_archive(file):
             file.seek(0)
             estimator = skops.load(file, trusted=TRUSTED_TYPES)

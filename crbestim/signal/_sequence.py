@@ -19,7 +19,9 @@ from ._pulseq import read_cycle
 
 _LONGEST_REPETITION_TIME = 1.0  # s
 _NUMBER = r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
-_NOTE = re.compile(rf"^# repetition_time = {_NUMBER} s, inversion_duration = {_NUMBER} s;", re.MULTILINE)
+_NOTE = re.compile(
+    rf"^# repetition_time = {_NUMBER} s, inversion_duration = {_NUMBER} s;(?:.*; (\d{1, 9}) pulses\r?$)?", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,12 +114,12 @@ class PulseSequence:
         Raises
         ------
         ValueError
-            If a column is missing, the values are no valid sequence, or a time is neither given nor noted in the file,
-            or both and different.
+            If the file is damaged or a column missing, the values are no valid sequence, their number is not the one
+            that is noted, or a time is neither given nor noted in the file, or both and different.
         """
         given = {"repetition_time": repetition_time, "inversion_duration": inversion_duration}
         table = _table_of(path)
-        times = _times(path, given)
+        times = _times(path, given, len(table))
         try:
             return cls(table["flip_angle"].to_numpy(), table["pulse_duration"].to_numpy(), **times)
         except (ValueError, TypeError) as error:
@@ -190,7 +192,8 @@ class PulseSequence:
     def to_csv(self, path: str | PathLike[str], comments: str | Sequence[str] = ()) -> None:
         """Write the pulses to a CSV file that `from_csv` reads.
 
-        The two times are no columns; they are noted in a comment, from which `from_csv` takes them.
+        The two times are no columns; they are noted in a comment, from which `from_csv` takes them, with the number of
+        pulses, by which it knows a file that was cut.
 
         Parameters
         ----------
@@ -208,7 +211,7 @@ class PulseSequence:
         lines = [f"# {line}" for note in notes for line in note.splitlines()]
         lines.append(
             f"# repetition_time = {self.repetition_time!r} s, inversion_duration = {self.inversion_duration!r} s; "
-            "flip_angle in rad, pulse_duration in s"
+            f"flip_angle in rad, pulse_duration in s; {self.n_pulses} pulses"
         )
         lines.append("flip_angle,pulse_duration")
         pulses = zip(self.flip_angle.tolist(), self.pulse_duration.tolist(), strict=True)
@@ -294,12 +297,18 @@ def _table_of(path: str | PathLike[str]) -> pd.DataFrame:
     return table
 
 
-def _times(path: str | PathLike[str], given: dict[str, float | None]) -> dict[str, float]:
-    """Return the two times, from the arguments or the last note of `to_csv`."""
+def _times(path: str | PathLike[str], given: dict[str, float | None], n_pulses: int) -> dict[str, float]:
+    """Return the two times, from the arguments or the last note of `to_csv`; raise if the table is not whole."""
     # Any encoding will do: only the note is looked for, and a table that pandas can read may be compressed.
-    notes = _NOTE.findall(Path(path).read_text(encoding="utf-8", errors="replace")) or [(None, None)]
+    text = Path(path).read_text(encoding="utf-8", errors="replace")
+    *noted_times, noted_pulses = (_NOTE.findall(text) or [(None, None, "")])[-1]
+    if noted_pulses and (int(noted_pulses) != n_pulses or not text.endswith("\n")):
+        raise ValueError(
+            f"path: {path} notes {noted_pulses} pulses, but has {n_pulses}, or its last line does not end; it seems to "
+            "be cut short, or was edited."
+        )
     times = {}
-    for (name, value), note in zip(given.items(), notes[-1], strict=True):
+    for (name, value), note in zip(given.items(), noted_times, strict=True):
         noted = None if note is None else float(note)
         if value is None:
             if noted is None:

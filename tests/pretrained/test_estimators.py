@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from models import CASES
 from scipy import stats
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -334,3 +334,13 @@ def test_what_is_no_estimator_is_told(tmp_path, content):
     skops.dump(content, tmp_path / "it.skops")
     with pytest.raises(ValueError, match="it holds no estimator, but"):
         load_estimator(tmp_path / "it.skops")
+
+
+def test_file_of_another_version_of_scikit_learn_is_read_with_a_warning(tmp_path):
+    path = tmp_path / "it.skops"
+    save_estimator(ESTIMATORS["of scikit-learn"](), path)
+    with zipfile.ZipFile(path) as archive:
+        version = json.loads(archive.read("schema.json"))["content"]["content"]["_sklearn_version"]["content"]
+    rewritten(path, lambda schema: rename(schema, version, json.dumps("1.7.0")))
+    with pytest.warns(InconsistentVersionWarning, match="version 1.7.0"):
+        load_estimator(path)

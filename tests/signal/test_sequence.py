@@ -241,6 +241,18 @@ def test_csv_with_bad_values_is_refused(tmp_path, row, error, message):
         from_csv(path)
 
 
+def test_csv_that_is_cut_is_refused_wherever_it_ends(tmp_path):
+    path = tmp_path / "pattern.csv"
+    make().to_csv(path)
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match="pattern.csv"):
+            from_csv(path)
+    path.write_bytes(content.replace(b"\n", b"\r\n"))
+    assert from_csv(path) == make()
+
+
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "flip_angle,pulse_duration\n"])
 def test_empty_csv_is_refused(tmp_path, text):
     path = tmp_path / "pattern.csv"
