@@ -20,7 +20,8 @@ from ._pulseq import read_cycle
 _LONGEST_REPETITION_TIME = 1.0  # s
 _NUMBER = r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
 _NOTE = re.compile(
-    rf"^# repetition_time = {_NUMBER} s, inversion_duration = {_NUMBER} s;(?:.*; (\d{1, 9}) pulses\r?$)?", re.MULTILINE
+    rf"^# repetition_time = {_NUMBER} s, inversion_duration = {_NUMBER} s;(?:.*; (\d{{1,9}}) pulses\r?$)?",
+    re.MULTILINE,
 )
 
 
@@ -304,8 +305,8 @@ def _times(path: str | PathLike[str], given: dict[str, float | None], n_pulses: 
     *noted_times, noted_pulses = (_NOTE.findall(text) or [(None, None, "")])[-1]
     if noted_pulses and (int(noted_pulses) != n_pulses or not text.endswith("\n")):
         raise ValueError(
-            f"path: {path} notes {noted_pulses} pulses, but has {n_pulses}, or its last line does not end; it seems to "
-            "be cut short, or was edited."
+            f"path: {path} notes {noted_pulses} pulses, but has {n_pulses}, or its last line does not end; it "
+            "seems to be cut short, or was edited."
         )
     times = {}
     for (name, value), note in zip(given.items(), noted_times, strict=True):
