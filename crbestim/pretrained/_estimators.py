@@ -171,7 +171,7 @@ def _check_no_folder(estimator: BaseEstimator, name: str) -> None:
     """Raise ValueError if a fit would keep pickles in a folder, and load those that are there."""
     for key, value in estimator.get_params().items():
         if key.rpartition("__")[2] == "memory" and value is not None:
-            raise ValueError(f"{name} has {key}={value!r}, a folder of pickles; expected None")
+            raise ValueError(f"{name} has {key}={value!r}, a folder of pickles; expected None.")
 
 
 def _name(kind: type) -> str:

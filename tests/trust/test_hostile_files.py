@@ -1,7 +1,7 @@
 """What each reader makes of files that are cut, changed, or not what they claim to be.
 
 Either the values are those that were written (where a checksum tells, or the change does not matter), or values of the
-same kind (where no checksum can tell), or a ValueError that names the file. ``CRBESTIM_DAMAGES=3000`` tries so many
+same kind (where no checksum can tell), or a ValueError that names the file. ``CRBESTIM_DAMAGES=1000`` tries so many
 changes of each file; ``pytest -s`` prints what became of them.
 """
 
