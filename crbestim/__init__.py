@@ -28,7 +28,7 @@ from .estimators import (
 from .least_squares import FitStatus, LeastSquaresResult, read_results
 from .metrics import CRBEfficiencyScorer, crb_efficiency_score, crb_loss
 from .noise import NoiseModel, estimate_noise_std
-from .pretrained import PretrainedPipeline, load_pretrained, save_pretrained
+from .pretrained import PretrainedPipeline, load_estimator, load_pretrained, save_estimator, save_pretrained
 from .signal import (
     BlochHybridStateModel,
     BlochMcConnellModel,
@@ -91,11 +91,13 @@ __all__ = [
     "fisher_information",
     "goodness_of_fit",
     "interval_coverage",
+    "load_estimator",
     "load_pretrained",
     "make_fingerprints",
     "make_grid",
     "paper_prior",
     "read_results",
     "reconstruction",
+    "save_estimator",
     "save_pretrained",
 ]

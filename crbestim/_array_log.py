@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._files import check_checkpoint, only_run, write_whole
+from ._numpy_files import read_npz, refusing_damage
 
 _FORMAT = 1
 _LOCK = "run.lock"
@@ -97,6 +97,16 @@ def parts_of(directory: Path) -> list[Path]:
     return sorted(directory.glob("batch_*.npz"))
 
 
+def remove_parts(directory: Path, origin_name: str) -> None:
+    """Remove what a log has written, and the directory unless something else is in it."""
+    names = [origin_name, _LOCK, *(path.name for path in parts_of(directory))]
+    for file in [directory / name for name in names] + list(directory.glob("batch_*.npz.partial")):
+        file.unlink(missing_ok=True)
+    (directory / f"{origin_name}.partial").unlink(missing_ok=True)
+    if directory.is_dir() and not directory.is_symlink() and not any(directory.iterdir()):
+        directory.rmdir()
+
+
 def read_origin(directory: Path, origin_name: str, required: Any) -> dict[str, Any]:
     """Return what tells whose parts a directory holds; raise ValueError if it is damaged or of another version."""
     try:
@@ -113,9 +123,9 @@ def read_origin(directory: Path, origin_name: str, required: Any) -> dict[str, A
 def read_arrays(path: Path, names: Any = None) -> dict[str, NDArray]:
     """Return the arrays of a part; raise ValueError if the file is damaged."""
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in (arrays.files if names is None else names)}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        with refusing_damage(str(path)):
+            return read_npz(path, names)
+    except (ValueError, OSError) as error:
         raise damaged(path) from error
 
 

@@ -52,6 +52,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 def write_together(writers: Mapping[Path, Callable[[BinaryIO], Any]], *, overwrite: bool) -> None:
     """Write several files at a time beside their places, and move them there when all are complete.
 
+    A symbolic link in the place of a file is replaced itself; what it points to stays as it is.
+
     Raises
     ------
     FileExistsError
@@ -60,14 +62,15 @@ def write_together(writers: Mapping[Path, Callable[[BinaryIO], Any]], *, overwri
         If one cannot be written; then there is none of them, or the old ones.
     """
     check_places(writers)
-    present = [str(path) for path in writers if path.exists()]
+    present = [str(path) for path in writers if is_taken(path)]
     if present and not overwrite:
         raise FileExistsError(f"{', '.join(present)} exists; it is only replaced with overwrite.")
     partial = {path: path.with_name(path.name + ".partial") for path in writers}
 
     def write_partial(path: Path) -> None:
         try:
-            with open(partial[path], "wb") as file:
+            partial[path].unlink(missing_ok=True)  # of a run that was killed
+            with open(partial[path], "xb") as file:  # nothing that someone else puts there is followed
                 writers[path](file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -86,6 +89,11 @@ def write_together(writers: Mapping[Path, Callable[[BinaryIO], Any]], *, overwri
         for path in partial.values():
             path.unlink(missing_ok=True)
         raise
+
+
+def is_taken(path: Path) -> bool:
+    """Tell whether something is there, a link to nowhere included."""
+    return os.path.lexists(path)
 
 
 def check_places(paths: Iterable[Path]) -> None:

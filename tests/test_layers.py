@@ -11,6 +11,7 @@ LAYERS = (
     "_validation",
     "_optional",
     "_files",
+    "_numpy_files",
     "_array_log",
     "_threads",
     "covariance",

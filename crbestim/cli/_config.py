@@ -23,7 +23,7 @@ def with_config(arguments: list[str], commands: Mapping[str, argparse.ArgumentPa
             settings = tomllib.load(file)
     except OSError as error:
         subparser.error(f"--config: {path}: {error.strerror}")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         subparser.error(f"--config: {path} is no TOML file: {error}")
     wrong = [name for name, table in settings.items() if name not in commands or not isinstance(table, dict)]
     if wrong:

@@ -8,6 +8,7 @@ crbestim info coefficients.nii.gz
 from __future__ import annotations
 
 import argparse
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -74,15 +75,20 @@ def _show_network(options: argparse.Namespace) -> None:
     if written:
         print("\n".join(f"{path} written" for path in written))
         return
-    print(pipeline.card_.strip() or "(no model card)")
-    print(f"\ntargets: {', '.join(pipeline.target_names_ or ['unnamed'])}")
+    print(_shown(pipeline.card_.strip()) or "(no model card)")
+    print(f"\ntargets: {_shown(', '.join(pipeline.target_names_ or ['unnamed']))}")
     print(_of_basis(pipeline[0].basis_))
     print(f"noise of the training: {pipeline.noise_}")
     if pipeline.sequence_ is not None:
         print(_of_sequence(pipeline.sequence_))
     if pipeline.prior_table_ is not None:
-        print(f"prior (SI units):\n{pipeline.prior_table_.to_string(float_format='{:.4g}'.format)}")
-    print("saved with " + ", ".join(f"{name} {number}" for name, number in pipeline.versions_.items()))
+        print(f"prior (SI units):\n{_shown(pipeline.prior_table_.to_string(float_format='{:.4g}'.format))}")
+    print(_shown("saved with " + ", ".join(f"{name} {number}" for name, number in pipeline.versions_.items())))
+
+
+def _shown(text: str) -> str:
+    """Return a text out of a file without what steers a terminal."""
+    return "".join(c if c in "\n\t" or unicodedata.category(c) != "Cc" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _basis_or_none(path: Path) -> NDArray | None:

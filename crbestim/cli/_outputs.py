@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .._files import check_places
+from .._files import check_places, is_taken
 
 
 def check_outputs(overwrite: bool, *paths: Path, with_directory: bool = False) -> None:
@@ -24,6 +24,6 @@ def check_outputs(overwrite: bool, *paths: Path, with_directory: bool = False) -
         if nearest.is_dir() and not os.access(nearest, os.W_OK | os.X_OK):
             raise PermissionError(f"No file may be written to {nearest}.")
     check_places([path for path in paths if not with_directory or path.absolute().parent.exists()])
-    present = [path for path in paths if path.exists()]
+    present = [path for path in paths if is_taken(path)]
     if present and not overwrite:
         raise FileExistsError(f"{present[0]} exists; --overwrite replaces it.")

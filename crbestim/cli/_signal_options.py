@@ -26,7 +26,7 @@ def add_signal_options(parser: argparse.ArgumentParser) -> Any:
     group.add_argument(
         "--signal-model", metavar="NAME|FILE.py:NAME",
         help=f"{', '.join(MODELS)}, or a SignalModel (or a function of a PulseSequence that makes one) in a Python "
-        f"file of your own (default: {_DEFAULT})",
+        f"file of your own, which is run (default: {_DEFAULT})",
     )  # fmt: skip
     group.add_argument(
         "--sequence", type=Path, metavar="FILE", help="pulse train: CSV or Pulseq (.seq) (default: the built-in one)"

@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from ..io._names import check_name_part
+
 
 def positive(text: str) -> float:
     """A positive number."""
@@ -60,9 +62,10 @@ def file_ending_in(*suffixes: str) -> Callable[[str], Path]:
 
 def name_part(text: str) -> str:
     """What may be in the name of a file."""
-    if Path(text).name != text:
-        raise argparse.ArgumentTypeError(f"must be a part of a file's name; got {text!r}")
-    return text
+    try:
+        return check_name_part(text, "it")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def named_path(text: str) -> tuple[str, Path]:

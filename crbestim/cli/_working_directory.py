@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .._array_log import parts_of
+from .._array_log import parts_of, remove_parts
 from .._files import only_run
+from ..io._map_volume import ORIGIN
 
 _AGAIN = "The same command goes on from here."
 
@@ -17,8 +17,8 @@ _AGAIN = "The same command goes on from here."
 def working_directory(out: Path, name: str, chosen: Path | None) -> Iterator[Path]:
     """Make the directory of the results, and give one in it for finished parts.
 
-    These are removed after success alone: after an interruption or an error, a run with the same settings goes on with
-    them. If there are none after an error, no directory is left that was not there before.
+    These, and nothing else, are removed after success alone: after an interruption or an error, a run with the same
+    settings goes on with them. If there are none after an error, no directory is left that was not there before.
 
     Parameters
     ----------
@@ -46,12 +46,12 @@ def working_directory(out: Path, name: str, chosen: Path | None) -> Iterator[Pat
         if parts.is_dir() and parts_of(parts):
             error.add_note(f"Finished parts are kept in {parts}; a run with the same settings goes on with them.")
         elif is_new:
-            shutil.rmtree(parts, ignore_errors=True)
+            remove_parts(parts, ORIGIN)
         for path in made:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
         raise
-    shutil.rmtree(parts, ignore_errors=True)
+    remove_parts(parts, ORIGIN)
 
 
 @contextmanager

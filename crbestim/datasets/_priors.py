@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from .._validation import FloatArray, check_count, check_matrix, check_positive, random_generator
+from ._plain_distributions import described, distribution_of
 
 Distribution = Any  # a frozen scipy.stats distribution
 Conditional = Callable[[pd.DataFrame], Distribution]
@@ -148,6 +149,16 @@ class Prior:
             low, high = _given(distribution, sample).support()
             limits[name] = (float(np.min(low)), float(np.max(high)))
         return limits
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Plain values instead of the distributions: the state of one of scipy's holds code, which it runs.
+        return {"distributions": {name: described(entry) or entry for name, entry in self.distributions.items()}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        entries = state["distributions"].items()
+        self.distributions = {
+            name: distribution_of(entry) if isinstance(entry, dict) else entry for name, entry in entries
+        }
 
     def _moments(self, exact: Callable[[Distribution], float], estimate: Callable[[pd.Series], float]) -> pd.Series:
         sample = self._reference_sample()

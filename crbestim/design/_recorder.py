@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._files import check_origin, write_whole
+from .._numpy_files import read_npz, refusing_damage
 from .._validation import FloatArray
 
 _FORMAT = 1
@@ -105,12 +107,21 @@ class Recorder:
         self._period = max(_PERIOD, (self._written - begin) / _SHARE)
 
     def _read(self, path: Path) -> list[FloatArray]:
-        try:
-            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-                header: dict[str, Any] = json.loads(file["header"].tobytes())
-                rows = np.split(file["numbers"], np.cumsum(file["lengths"])[:-1])
+        with refusing_damage(f"checkpoint: {path} is no readable state of a design"):
+            content = read_npz(path)
+            header: dict[str, Any] = json.loads(content["header"].tobytes())
+            rows = _rows_of(content["numbers"], content["lengths"])
             digest = header["digest"] if header["format"] == _FORMAT else None
-        except Exception as error:
-            raise ValueError(f"checkpoint: {path} is no readable state of a design: {error}") from error
         check_origin(path, digest, self._digest, "a design")
         return rows
+
+
+def _rows_of(numbers: FloatArray, lengths: NDArray) -> list[FloatArray]:
+    """Return the rows of a record; ValueError if they are none: stage, seconds, value, point, gradient."""
+    if numbers.dtype != np.float64 or numbers.ndim != 1 or lengths.dtype.kind != "i" or lengths.ndim != 1:
+        raise ValueError(
+            f"numbers and lengths are {numbers.dtype} {numbers.shape} and {lengths.dtype} {lengths.shape}"
+        )
+    if (lengths < 5).any() or (lengths % 2 == 0).any() or lengths.sum() != len(numbers) or not len(lengths):
+        raise ValueError("lengths do not fit the numbers")
+    return np.split(numbers, np.cumsum(lengths)[:-1])

@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .._files import check_origin, write_whole
+from .._numpy_files import refusing_damage, whole_archive
 
 _CHECKPOINT_FORMAT = 2
 
@@ -160,17 +161,18 @@ class TrainingCheckpoint(Callback):
         """
         if not self.path.exists():
             return
-        try:
-            state = torch.load(self.path, weights_only=True)
+        with refusing_damage(f"checkpoint: {self.path} is no readable training state"), open(self.path, "rb") as file:
+            with whole_archive(file):
+                file.seek(0)
+                state = torch.load(file, weights_only=True)
             digest = state["digest"] if state["format"] == _CHECKPOINT_FORMAT else None
-        except Exception as error:
-            raise ValueError(f"checkpoint: {self.path} is no readable training state: {error}") from error
         check_origin(self.path, digest, self.digest, "a training")
-        net.module_.load_state_dict(state["module"])
-        net.optimizer_.load_state_dict(state["optimizer"])
-        self.safeguard.weights_ = state["kept"]
-        net.history.clear()
-        net.history.extend(json.loads(state["history"]))
+        with refusing_damage(f"checkpoint: {self.path} is no readable training state"):
+            net.module_.load_state_dict(state["module"])
+            net.optimizer_.load_state_dict(state["optimizer"])
+            self.safeguard.weights_ = state["kept"]
+            net.history.clear()
+            net.history.extend(json.loads(state["history"]))
 
 
 def _epochs_since_best(net: Any, first_epoch: int) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._files import write_together
+from .._numpy_files import read_npy, refusing_damage
 from .._validation import check_basis
 from ._bart import COEFFICIENT_DIM, TIME_DIM, header_bytes, read_cfl, write_numbers
 
@@ -76,11 +76,8 @@ def load_basis(path: str | os.PathLike[str]) -> NDArray:
     """
     source = _checked_path(path)
     if source.suffix == ".npy":
-        try:
-            with open(source, "rb") as file:
-                values = np.lib.format.read_array(file, allow_pickle=False)
-        except (ValueError, EOFError, TokenError) as error:
-            raise ValueError(f"{source} is no array, or is damaged: {error}.") from error
+        with open(source, "rb") as file, refusing_damage(f"{source} is no array, or is damaged"):
+            values = read_npy(file)
     else:
         array = read_cfl(source)
         sizes = {dim: size for dim, size in enumerate(array.shape) if size > 1}

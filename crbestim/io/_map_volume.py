@@ -20,7 +20,7 @@ from ._cluster import run_on_cluster
 from ._volume import Block, Volume
 
 Rows = dict[str, NDArray]
-_ORIGIN = "volume.json"
+ORIGIN = "volume.json"
 DEFAULT_BLOCK = 2**16
 
 
@@ -99,7 +99,7 @@ def map_volume(
     with ExitStack() as stack:
         log = None
         if checkpoint is not None:
-            log = stack.enter_context(closing(ArrayLog(checkpoint, _ORIGIN, {"digest": digest})))
+            log = stack.enter_context(closing(ArrayLog(checkpoint, ORIGIN, {"digest": digest})))
             check_origin(log.path, log.origin["digest"], digest, "a computation")
         progress = stack.enter_context(
             tqdm(total=int(inside.sum()), desc=description, unit="voxel", disable=not verbose)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
+_SEPARATORS = ("/", "\\")
 SUFFIXES = (".nii.gz", ".nii", ".cfl", ".hdr", ".zarr")
 
 
@@ -23,3 +25,10 @@ def prefix_of(path: Path) -> str:
     if "-" in last or (last != "coefficients" and not any("-" in entity for entity in entities)):
         entities.append(last)
     return "".join(f"{entity}_" for entity in entities)
+
+
+def check_name_part(text: str, name: str) -> str:
+    """Return what goes into the name of a file; raise ValueError if it would lead elsewhere."""
+    if any(character in _SEPARATORS or unicodedata.category(character) == "Cc" for character in text):
+        raise ValueError(f"{name} must be a part of a file's name, without / or \\; got {text!r}.")
+    return text

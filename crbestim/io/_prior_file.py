@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from .._numpy_files import refusing_damage
 from ..datasets import Prior
+from ..datasets._plain_distributions import distribution_of
 from ..datasets._priors import TruncatedNormalBelow, truncated_normal
 
 _NORMAL = {"mean", "std", "low", "high"}
@@ -50,16 +52,12 @@ def load_prior(path: str | os.PathLike[str]) -> Prior:
     ('T1', 'T2')
     >>> folder.cleanup()
     """
-    try:
+    with refusing_damage(f"{path} is no TOML file"):
         entries = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no TOML file: {error}.") from error
     distributions: dict[str, Any] = {}
     for name, entry in entries.items():
-        try:
+        with refusing_damage(f"{path}: {name} cannot be used"):
             distributions[name] = _distribution(entry, list(distributions))
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}: {name} cannot be used: {error}.") from error
     if not distributions:
         raise ValueError(f"{path} names no parameter.")
     return Prior(distributions)
@@ -88,10 +86,7 @@ def _distribution(entry: Any, earlier: list[str]) -> Any:
     if "distribution" not in entry:
         raise ValueError(f"a table must have the entries {sorted(_NORMAL)} or distribution; got {sorted(entry)}")
     arguments = dict(entry)
-    kind = getattr(stats, str(arguments.pop("distribution")), None)
-    if not isinstance(kind, stats.rv_continuous):
-        raise ValueError(f"{entry['distribution']!r} is no continuous distribution of scipy.stats")
-    frozen = kind(**arguments)
+    frozen = distribution_of({"name": arguments.pop("distribution"), "args": (), "kwds": arguments})
     if not np.isfinite(frozen.ppf(0.5)):
         raise ValueError(f"its arguments {arguments} are not valid")
     return frozen

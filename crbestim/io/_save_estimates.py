@@ -18,6 +18,7 @@ from .._files import write_together
 from .._validation import check_option
 from ..signal import Parameter
 from ._estimate_volume import VolumeEstimates
+from ._names import check_name_part
 from ._report import report_page
 from ._save_volume import FORMATS, Format, Writers, writers_of
 from ._volume import Volume
@@ -69,12 +70,15 @@ def save_estimates(
 
     Raises
     ------
+    ValueError
+        If the prefix or the name of a parameter would lead to another directory.
     FileExistsError
         If one exists, unless `overwrite`; then none is written.
     OSError
         If one cannot be written; then none is there, or the old ones.
     """
     check_option("file_format", file_format, FORMATS)
+    check_name_part(prefix, "prefix")
     writers: Writers = {}
     for name, values, description, sidecar in _files_of(estimates):
         path = Path(directory) / f"{prefix}{name}{file_format}"
@@ -105,7 +109,8 @@ def paths_of(directory: Path, names: Iterable[str], prefix: str, file_format: Fo
 
 
 def _names(parameter: Parameter, with_std: bool) -> list[str]:
-    return [f"{parameter.name}map", *([f"desc-std_{parameter.name}map"] if with_std else [])]
+    name = check_name_part(parameter.name, "estimates: the name of a parameter")
+    return [f"{name}map", *([f"desc-std_{name}map"] if with_std else [])]
 
 
 def _files_of(estimates: VolumeEstimates) -> Iterator[tuple[str, NDArray, str, dict[str, Any]]]:

@@ -90,7 +90,7 @@ class Volume:
         """
         try:
             return self._read(block)
-        except (OSError, ValueError, EOFError, RuntimeError) as error:  # the last by codecs of Zarr
+        except Exception as error:  # nibabel and Zarr have many
             raise ValueError(f"{self.path} cannot be read: {error}.") from error
 
     def at_place_of(self, other: Volume) -> Volume:

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from .._files import write_whole
+from .._files import digest_of, write_whole
 
 FORMAT = 1
 _ENTRY = "crbestim"  # the one entry of the metadata, as the order of several would differ from one call to the next
+
+_DIGEST = "sha256"
 
 Header = dict[str, Any]
 Arrays = dict[str, NDArray]
@@ -26,7 +28,8 @@ Arrays = dict[str, NDArray]
 
 def write_file(path: Path, header: Header, arrays: Mapping[str, NDArray]) -> None:
     """Write header and arrays as one file, whole or not at all; the same content makes the same bytes."""
-    text = json.dumps({"format": FORMAT, **header}, ensure_ascii=False)
+    whole = {"format": FORMAT, **header}
+    text = _text({**whole, _DIGEST: _digest_of(whole, arrays)})
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata={_ENTRY: text})
     write_whole(path, lambda file: file.write(content))
 
@@ -54,7 +57,19 @@ def read_file(path: Path) -> tuple[Header, Arrays]:
     found = header.get("format") if isinstance(header, dict) else None
     if found != FORMAT:
         raise ValueError(f"it has format {found!r}, and this version of crbestim reads format {FORMAT}")
+    digest = header.pop(_DIGEST, None)  # older files have none
+    if digest is not None and digest != _digest_of(header, arrays):
+        raise ValueError("its content does not match its checksum; it is damaged or was edited")
     return header, arrays
+
+
+def _text(header: Header) -> str:
+    return json.dumps(header, ensure_ascii=False)
+
+
+def _digest_of(header: Header, arrays: Mapping[str, NDArray]) -> str:
+    names = sorted(arrays)
+    return digest_of({"header": _text(header), "names": names}, *(arrays[name] for name in names))
 
 
 def take(arrays: Arrays, name: str, shape: tuple[int, ...] | None = None, dtype: str = "float64") -> NDArray:

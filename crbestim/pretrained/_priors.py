@@ -6,9 +6,9 @@ from dataclasses import astuple
 from typing import Any
 
 import pandas as pd
-from scipy import stats
 
 from ..datasets import Prior
+from ..datasets._plain_distributions import described, distribution_of
 from ..datasets._priors import TruncatedNormalBelow
 from ._format import Arrays, plain, take
 
@@ -24,12 +24,12 @@ def pack_prior(prior: Prior) -> tuple[dict[str, Any], Arrays]:
     table = [sample.mean(), sample.std(ddof=0), *(sample.quantile(quantile) for quantile in _QUANTILES)]
     description: dict[str, Any] = {"names": list(prior.names), "distributions": None}
     try:
-        described = [_described(distribution) for distribution in prior.distributions.values()]
-        rebuilt = _prior(prior.names, described).sample(_N_SAMPLES, random_state=0, method="sobol")
+        entries = [_described(distribution) for distribution in prior.distributions.values()]
+        rebuilt = _prior(prior.names, entries).sample(_N_SAMPLES, random_state=0, method="sobol")
     except (TypeError, ValueError):
         rebuilt = None
     if rebuilt is not None and rebuilt.equals(sample):
-        description["distributions"] = described
+        description["distributions"] = entries
     return description, {"prior.table": pd.concat(table, axis=1).to_numpy()}
 
 
@@ -41,30 +41,28 @@ def unpack_prior(description: dict[str, Any], arrays: Arrays) -> tuple[Prior | N
     ValueError
         If a distribution is unknown, or the table does not fit the names.
     """
-    names, described = description["names"], description["distributions"]
+    names, entries = description["names"], description["distributions"]
     table = take(arrays, "prior.table", (len(names), len(_COLUMNS)))
     frame = pd.DataFrame(table, index=pd.Index(names, name="parameter"), columns=_COLUMNS)
-    return None if described is None else _prior(names, described), frame
+    return None if entries is None else _prior(names, entries), frame
 
 
 def _described(distribution: Any) -> dict[str, Any]:
     """Describe a distribution; TypeError if that cannot be done."""
     if isinstance(distribution, TruncatedNormalBelow):
         return {"name": _BELOW, "args": plain(astuple(distribution)), "kwds": {}}
-    if not isinstance(getattr(distribution, "dist", None), stats.rv_continuous):
+    description = described(distribution)
+    if description is None:
         raise TypeError("no continuous distribution of scipy.stats")
-    arguments = {name: plain(value) for name, value in distribution.kwds.items()}
-    return {"name": distribution.dist.name, "args": plain(distribution.args), "kwds": arguments}
+    arguments = {name: plain(value) for name, value in description["kwds"].items()}
+    return {"name": description["name"], "args": plain(description["args"]), "kwds": arguments}
 
 
-def _prior(names: Any, described: list[dict[str, Any]]) -> Prior:
-    return Prior({name: _distribution(entry) for name, entry in zip(names, described, strict=True)})
+def _prior(names: Any, entries: list[dict[str, Any]]) -> Prior:
+    return Prior({name: _distribution(entry) for name, entry in zip(names, entries, strict=True)})
 
 
 def _distribution(description: dict[str, Any]) -> Any:
     if description["name"] == _BELOW:
         return TruncatedNormalBelow(*description["args"])
-    distribution = getattr(stats, str(description["name"]), None)
-    if not isinstance(distribution, stats.rv_continuous):
-        raise ValueError(f"the distribution {description['name']!r} of the prior is unknown")
-    return distribution(*description["args"], **description["kwds"])
+    return distribution_of(description)

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from .._files import is_taken
 from .._validation import check_finite
 from ..datasets import Prior
 from ..datasets._fingerprints import checked_prior
@@ -97,7 +98,7 @@ def save_pretrained(
         arrays |= table
     for name, array in arrays.items():
         check_finite(np.atleast_1d(array), f"pipeline: {name}")
-    if target.exists() and not overwrite:
+    if is_taken(target) and not overwrite:
         raise FileExistsError(f"path: {target} exists; pass overwrite=True to replace it.")
     write_file(target, header, arrays)
 
@@ -116,7 +117,7 @@ def _checked_steps(pipeline: object) -> tuple[tuple[str, SVDCompressor], tuple[s
         found = [kind.__name__ for kind in kinds] if kinds else type(pipeline).__name__
         raise TypeError(
             "pipeline must be a Pipeline of an SVDCompressor (or CRBSVDCompressor) and a CRBWeightedRegressor, no "
-            f"more; got {found}."
+            f"more; got {found}. save_estimator writes estimators without a network."
         )
     for _, step in named:
         check_is_fitted(step)

@@ -13,12 +13,16 @@ import numpy as np
 import pandas as pd
 
 from .._files import write_whole
+from .._numpy_files import refusing_damage
 from .._validation import FloatArray, check_finite, check_positive
 from ._pulseq import read_cycle
 
 _LONGEST_REPETITION_TIME = 1.0  # s
 _NUMBER = r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
-_NOTE = re.compile(rf"^# repetition_time = {_NUMBER} s, inversion_duration = {_NUMBER} s;", re.MULTILINE)
+_NOTE = re.compile(
+    rf"^# repetition_time = {_NUMBER} s, inversion_duration = {_NUMBER} s;(?:.*; (\d{{1,9}}) pulses\r?$)?",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,21 +115,16 @@ class PulseSequence:
         Raises
         ------
         ValueError
-            If a column is missing, the values are no valid sequence, or a time is neither given nor noted in the file,
-            or both and different.
+            If the file is damaged or a column missing, the values are no valid sequence, their number is not the one
+            that is noted, or a time is neither given nor noted in the file, or both and different.
         """
-        try:
-            table = pd.read_csv(path, comment="#", skipinitialspace=True)
-        except pd.errors.EmptyDataError as error:
-            raise ValueError(f"path: {path} is empty.") from error
-        missing = {"flip_angle", "pulse_duration"} - set(table.columns)
-        if missing:
-            raise ValueError(
-                f"path: {path} must have the columns flip_angle (rad) and pulse_duration (s); "
-                f"{sorted(missing)} missing, found {list(table.columns)}."
-            )
         given = {"repetition_time": repetition_time, "inversion_duration": inversion_duration}
-        return cls(table["flip_angle"].to_numpy(), table["pulse_duration"].to_numpy(), **_times(path, given))
+        table = _table_of(path)
+        times = _times(path, given, len(table))
+        try:
+            return cls(table["flip_angle"].to_numpy(), table["pulse_duration"].to_numpy(), **times)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"path: {path}: {error}") from error
 
     @classmethod
     def from_pulseq(cls, path: str | PathLike[str]) -> PulseSequence:
@@ -194,7 +193,8 @@ class PulseSequence:
     def to_csv(self, path: str | PathLike[str], comments: str | Sequence[str] = ()) -> None:
         """Write the pulses to a CSV file that `from_csv` reads.
 
-        The two times are no columns; they are noted in a comment, from which `from_csv` takes them.
+        The two times are no columns; they are noted in a comment, from which `from_csv` takes them, with the number of
+        pulses, by which it knows a file that was cut.
 
         Parameters
         ----------
@@ -212,7 +212,7 @@ class PulseSequence:
         lines = [f"# {line}" for note in notes for line in note.splitlines()]
         lines.append(
             f"# repetition_time = {self.repetition_time!r} s, inversion_duration = {self.inversion_duration!r} s; "
-            "flip_angle in rad, pulse_duration in s"
+            f"flip_angle in rad, pulse_duration in s; {self.n_pulses} pulses"
         )
         lines.append("flip_angle,pulse_duration")
         pulses = zip(self.flip_angle.tolist(), self.pulse_duration.tolist(), strict=True)
@@ -280,12 +280,36 @@ def _vector(values: FloatArray, name: str) -> FloatArray:
     return array
 
 
-def _times(path: str | PathLike[str], given: dict[str, float | None]) -> dict[str, float]:
-    """Return the two times, from the arguments or the last note of `to_csv`."""
+def _table_of(path: str | PathLike[str]) -> pd.DataFrame:
+    """Read a table with the columns of a pulse train; raise ValueError if it is none."""
+    with refusing_damage(f"path: {path} is no CSV file, or is damaged"):
+        table = pd.read_csv(path, comment="#", skipinitialspace=True)
+    missing = {"flip_angle", "pulse_duration"} - set(table.columns)
+    if missing:
+        raise ValueError(
+            f"path: {path} must have the columns flip_angle (rad) and pulse_duration (s); "
+            f"{sorted(missing)} missing, found {list(table.columns)}."
+        )
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes what is too many for row names
+        raise ValueError(f"path: {path} has more values in a row than columns.")
+    for name in ("flip_angle", "pulse_duration"):
+        if table[name].dtype.kind not in "iuf":
+            raise ValueError(f"path: {path}: {name} must hold numbers; got {table[name].dtype}.")
+    return table
+
+
+def _times(path: str | PathLike[str], given: dict[str, float | None], n_pulses: int) -> dict[str, float]:
+    """Return the two times, from the arguments or the last note of `to_csv`; raise if the table is not whole."""
     # Any encoding will do: only the note is looked for, and a table that pandas can read may be compressed.
-    notes = _NOTE.findall(Path(path).read_text(encoding="utf-8", errors="replace")) or [(None, None)]
+    text = Path(path).read_text(encoding="utf-8", errors="replace")
+    *noted_times, noted_pulses = (_NOTE.findall(text) or [(None, None, "")])[-1]
+    if noted_pulses and (int(noted_pulses) != n_pulses or not text.endswith("\n")):
+        raise ValueError(
+            f"path: {path} notes {noted_pulses} pulses, but has {n_pulses}, or its last line does not end; it "
+            "seems to be cut short, or was edited."
+        )
     times = {}
-    for (name, value), note in zip(given.items(), notes[-1], strict=True):
+    for (name, value), note in zip(given.items(), noted_times, strict=True):
         noted = None if note is None else float(note)
         if value is None:
             if noted is None:

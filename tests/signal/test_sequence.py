@@ -231,7 +231,7 @@ def test_csv_without_a_column_is_refused(tmp_path, missing):
         ("0.1,", ValueError, "pulse_duration contains NaN"),
         ("30,1e-4", ValueError, "flip_angle must lie in"),
         ("0.1,1e-2", ValueError, "pulse_duration must not exceed"),
-        ("abc,1e-4", TypeError, "flip_angle"),
+        ("abc,1e-4", ValueError, "path: .*pattern.csv: flip_angle must hold numbers"),
     ],
 )
 def test_csv_with_bad_values_is_refused(tmp_path, row, error, message):
@@ -239,6 +239,18 @@ def test_csv_with_bad_values_is_refused(tmp_path, row, error, message):
     path.write_text(f"flip_angle,pulse_duration\n0.2,1e-4\n{row}\n")
     with pytest.raises(error, match=message):
         from_csv(path)
+
+
+def test_csv_that_is_cut_is_refused_wherever_it_ends(tmp_path):
+    path = tmp_path / "pattern.csv"
+    make().to_csv(path)
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match="pattern.csv"):
+            from_csv(path)
+    path.write_bytes(content.replace(b"\n", b"\r\n"))
+    assert from_csv(path) == make()
 
 
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "flip_angle,pulse_duration\n"])

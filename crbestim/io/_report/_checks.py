@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._files import is_taken
 from .._parameter_map import ParameterMap
 
 _CODES = ({"L", "R"}, {"P", "A"}, {"I", "S"})
@@ -19,7 +20,7 @@ def check_path(path: object, overwrite: bool) -> Path:
     """Return the path of a file to write; raise if it exists and must not be replaced."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path must be a path; got {type(path).__name__}.")
-    if not overwrite and Path(path).exists():
+    if not overwrite and is_taken(Path(path)):
         raise FileExistsError(f"path: {path} exists; pass overwrite=True to replace it.")
     return Path(path)
 

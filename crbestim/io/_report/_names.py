@@ -27,3 +27,14 @@ def name_and_unit_html(parameter: Parameter) -> str:
     if parameter.unit == "1":
         return name_html(parameter)
     return f'{name_html(parameter)} <span class="unit">[{escape(parameter.unit)}]</span>'
+
+
+def axis_label(parameter: Parameter) -> str:
+    """Return symbol and unit for a picture, or the name as it is where matplotlib cannot draw the symbol."""
+    from matplotlib.mathtext import MathTextParser
+
+    try:
+        MathTextParser("agg").parse(parameter.label)
+        return parameter.label
+    except (ValueError, RecursionError):
+        return f"{parameter.name} [{parameter.unit}]".replace("$", r"\$")

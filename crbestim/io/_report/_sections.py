@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...signal import Parameter
 from .._parameter_map import ParameterMap
 from ._figures import categories_figure, histogram_figure, maps_figure
-from ._names import name_and_unit_html, name_html
+from ._names import axis_label, name_and_unit_html, name_html
 from ._numbers import Summary, Window, number_html, window_html
 from ._quality import count_flags, flag_categories
 from ._slices import View
@@ -120,7 +120,7 @@ def parameter_section(number: int, entry: ParameterMap, summary: Summary, view: 
 
 
 def _parameter_figures(entry: ParameterMap, summary: Summary, view: View) -> Iterator[str]:
-    label = entry.parameter.label
+    label = axis_label(entry.parameter)
     low, *quartiles, high = summary.percentiles
     window = Window.around(low, high)
     # A std belongs to an estimate; where there is none it must not be drawn.
@@ -142,7 +142,8 @@ def _parameter_figures(entry: ParameterMap, summary: Summary, view: View) -> Ite
 
 
 def _maps(volume: NDArray, parameter: Parameter, what: str, window: Window, view: View) -> str:
-    label, cmap = (f"std of {parameter.label}", _STD_MAP) if what else (parameter.label, _VALUE_MAP)
+    label = axis_label(parameter)
+    label, cmap = (f"std of {label}", _STD_MAP) if what else (label, _VALUE_MAP)
     percentiles = "zero to the 99th percentile" if what else "1st to 99th percentile"
     subject = what or "estimates of "
     return _figure(
