@@ -62,7 +62,7 @@ def volume(n):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "images.cfl")
         run_here("write_volume", n, "--output", path)  # elsewhere: the images stay out of this process
-        found = estimate_volume(load_pretrained(NETWORK), open_coefficients(path), noise_std=0.02, verbose=0)
+        found = estimate_volume(load_pretrained(NETWORK), open_coefficients(path, 13), noise_std=0.02, verbose=0)
     return [
         found.quality,
         *(values for each in found.maps for values in (each.values, each.std) if values is not None),
@@ -115,15 +115,9 @@ def judgement(n):
 def design(n):
     """Ten iterations of a design for n tissues."""
     optimize_sequence(
-        MTHybridStateModel,
-        n_tissues=n,
-        n_starts=1,
-        n_hops=1,
-        max_iter=5,
-        refine_iter=5,
-        random_state=0,
+        MTHybridStateModel(), n_tissues=n, n_starts=1, n_hops=1, max_iter=5, refine_iter=5, random_state=0,
         progress=False,
-    )
+    )  # fmt: skip
     return ()
 
 
