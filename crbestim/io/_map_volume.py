@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from .._array_log import ArrayLog, damaged
-from .._files import check_origin
 from .._validation import check_count
 from ._blocks import split
 from ._cluster import run_on_cluster
@@ -99,8 +98,7 @@ def map_volume(
     with ExitStack() as stack:
         log = None
         if checkpoint is not None:
-            log = stack.enter_context(closing(ArrayLog(checkpoint, _ORIGIN, {"digest": digest})))
-            check_origin(log.path, log.origin["digest"], digest, "a computation")
+            log = stack.enter_context(closing(ArrayLog.of(checkpoint, _ORIGIN, "a computation", digest)))
         progress = stack.enter_context(
             tqdm(total=int(inside.sum()), desc=description, unit="voxel", disable=not verbose)
         )
