@@ -32,7 +32,7 @@ from ..io._save_estimates import paths_of
 from ..io._save_volume import FORMATS
 from ._outputs import check_outputs
 from ._types import count, name_part, named_path, processes
-from ._working_directory import working_directory
+from ._working_directory import are_begun, begin_writing, directory_of_parts, working_directory
 
 _BYTES_PER_VOXEL = 4
 _REPORT_BYTES = 4_000_000
@@ -122,12 +122,13 @@ def make_maps(
     """Estimate, write all maps and the report, and tell where they are."""
     prefix = prefix_of(options.coefficients) if options.prefix is None else options.prefix
     files = paths_of(options.out, names, prefix, options.format, not options.no_report)
-    check_outputs(options.overwrite, *files, with_directory=True)
+    parts = directory_of_parts(options.out, f"{options.command}-{prefix.strip('_') or 'maps'}", options.checkpoint)
+    overwrite = options.overwrite or are_begun(parts, files)
+    check_outputs(overwrite, *files, with_directory=True)
     if not options.no_report:
         imported("matplotlib", "plot")
     start = perf_counter()
-    run = f"{options.command}-{prefix.strip('_') or 'maps'}"
-    with working_directory(options.out, run, options.checkpoint) as parts:
+    with working_directory(options.out, parts):
         _check_space(options, volume, 2 * len(names))
         estimates = estimate_volume(
             estimator, volume, most_voxels=options.block_voxels, checkpoint=parts, n_jobs=options.jobs,
@@ -136,9 +137,10 @@ def make_maps(
         origin = {
             "Command": options.command_line, "Input": str(options.coefficients), **details, "Versions": versions()
         }  # fmt: skip
+        begin_writing(parts, files, overwrite)
         written = save_estimates(
             options.out, estimates, volume, prefix=prefix, file_format=options.format, details=origin,
-            report=None if options.no_report else options.coefficients.name, overwrite=options.overwrite,
+            report=None if options.no_report else options.coefficients.name, overwrite=overwrite,
         )  # fmt: skip
     n_voxels = int(np.isfinite(estimates.maps[0].values).sum())
     seconds = perf_counter() - start

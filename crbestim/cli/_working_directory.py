@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from .._array_log import parts_of
-from .._files import only_run
+from .._files import only_run, write_whole
+from ._outputs import check_outputs
 
 _AGAIN = "The same command goes on from here."
+_WRITTEN = "outputs.json"
+
+
+def directory_of_parts(out: Path, name: str, chosen: Path | None = None) -> Path:
+    """Return the directory of the parts of a run: one in the directory of the results, or the chosen one.
+
+    The name is that of the run: another one with the same name would write the same results.
+    """
+    return out / f".crbestim-{name}" if chosen is None else chosen
 
 
 @contextmanager
-def working_directory(out: Path, name: str, chosen: Path | None) -> Iterator[Path]:
-    """Make the directory of the results, and give one in it for finished parts.
+def working_directory(out: Path, parts: Path) -> Iterator[None]:
+    """Make the directory of the results, where finished parts are to be kept in another one.
 
     These are removed after success alone: after an interruption or an error, a run with the same settings goes on with
     them. If there are none after an error, no directory is left that was not there before.
-
-    Parameters
-    ----------
-    out : Path
-        Directory of the results.
-    name : str
-        Of the run: another one with the same name would write the same results.
-    chosen : Path or None
-        Directory of the parts that the user has chosen.
-
-    Yields
-    ------
-    Path
-        Directory of the parts.
     """
     made = [path for path in (out, *out.parents) if not path.exists()]
-    parts = out / f".crbestim-{name}" if chosen is None else chosen
     is_new = not parts.exists()
     out.mkdir(parents=True, exist_ok=True)
     try:
-        yield parts
+        yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_AGAIN) from None
     except BaseException as error:
@@ -51,7 +47,33 @@ def working_directory(out: Path, name: str, chosen: Path | None) -> Iterator[Pat
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
         raise
-    shutil.rmtree(parts, ignore_errors=True)
+    _remove(parts)
+
+
+def _remove(parts: Path) -> None:
+    """Remove the parts at once: some of them, left by a kill, would be taken for those of another run."""
+    removed = parts.with_name(f"{parts.name}.removed")
+    shutil.rmtree(removed, ignore_errors=True)
+    if parts.exists():
+        parts.replace(removed)
+        shutil.rmtree(removed, ignore_errors=True)
+
+
+def begin_writing(parts: Path, files: Sequence[Path], overwrite: bool) -> None:
+    """Note that the files of the results come from these parts, so that a run that is killed among them can go on."""
+    check_outputs(overwrite, *files)
+    parts.mkdir(exist_ok=True)
+    write_whole(parts / _WRITTEN, lambda file: file.write(_listed(files)))
+
+
+def are_begun(parts: Path, files: Sequence[Path]) -> bool:
+    """Tell whether a run with these parts was killed when it wrote the files, which it may replace now."""
+    noted = parts / _WRITTEN
+    return noted.exists() and noted.read_bytes() == _listed(files)
+
+
+def _listed(files: Sequence[Path]) -> bytes:
+    return json.dumps([str(path.absolute()) for path in files]).encode()
 
 
 @contextmanager

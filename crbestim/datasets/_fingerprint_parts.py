@@ -108,4 +108,6 @@ def _fingerprint(
     few = theta[:_N_CHECKED]
     times = np.linspace(0, model.n_timepoints - 1, _N_TIMES).astype(int)
     signals = model.signal(few)[:, times]
-    return np.concatenate([part.ravel() for part in (signals.real, signals.imag, model.crb(few, targets, known=known))])
+    return np.concatenate(
+        [part.ravel() for part in (signals.real, signals.imag, model.crb(few, targets, known=known))]
+    )
