@@ -1,0 +1,265 @@
+"""Long operations that are killed at random moments, and what the resumed ones find.
+
+Each operation runs once as a process of its own, and its length is measured. Then it is started in an empty directory
+and killed (SIGKILL) after a random share of that length, imports included; every file that is there must be whole, or
+be known as a part that is being written; the same command is started again, and perhaps killed again, until it ends.
+Its files must be those of the uninterrupted run, byte for byte, and there must be no others. Two exceptions: of a
+network, the seconds of its epochs differ; and locks may stay.
+
+The design writes its record every second here, instead of every ten, so that there are more writes to hit.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from time import perf_counter, sleep
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import torch
+
+from crbestim import NLLSEstimator, NoiseModel, PulseSequence, load_pretrained
+from crbestim.cli import main as command
+from crbestim.design import _recorder
+from crbestim.pretrained._format import read_file
+
+BEGUN, ENDED = "the imports are done", "the run is at its end"
+PLACES = ("in start-up", "before first checkpoint", "in the middle", "after the end")
+SHAPE = (64, 64, 16)
+N_FITTED = 512
+
+
+def make_inputs(folder):
+    """Write what the operations read."""
+    whole = PulseSequence.default()
+    PulseSequence(whole.flip_angle[::8], whole.pulse_duration[::8], 3.5e-3, 0.5e-3).to_csv(folder / "pulses.csv")
+    network = load_pretrained("mt-hybrid-state")
+    theta = network.prior_.sample(N_FITTED, random_state=0)
+    clean = network.model_.signal(theta, basis=network[0].basis_).astype(np.complex64)
+    n = int(np.prod(SHAPE))
+    rows = NoiseModel.at_snr(50).add_to(clean[np.arange(n) % N_FITTED], np.random.default_rng(0), np.ones(n))
+    nib.save(nib.Nifti1Image(rows.reshape(*SHAPE, -1), np.eye(4)), folder / "coefficients.nii.gz")
+    np.save(folder / "X.npy", rows[:N_FITTED])
+
+
+def simulate(inputs):
+    """Fingerprints of random tissues."""
+    return ["simulate", "--samples", "50000", "--sequence", str(inputs / "pulses.csv"), "--out", "data.npz"]
+
+
+def train(inputs):
+    """A network, with the simulation before it."""
+    return [
+        "train", "--samples", "6144", "--epochs", "8", "--sequence", str(inputs / "pulses.csv"), "--out",
+        "network.safetensors",
+    ]  # fmt: skip
+
+
+def design(inputs):
+    """A pulse train."""
+    _recorder._PERIOD = 1.0
+    return [
+        "design", "--targets", "T1", "T2f", "--tissues", "16", "--starts", "1", "--hops", "2", "--iterations", "20",
+        "--refinement", "40", "--sequence", str(inputs / "pulses.csv"), "--out", "designed.csv",
+    ]  # fmt: skip
+
+
+def predict(inputs):
+    """Maps of a volume by a network."""
+    return [
+        "predict", str(inputs / "coefficients.nii.gz"), "--model", "mt-hybrid-state", "--noise-std", "0.02",
+        "--block-voxels", "4096", "--out", "maps",
+    ]  # fmt: skip
+
+
+def fit(inputs):
+    """Batches of a least-squares fit in Python, whose checkpoint is the result."""
+    network = load_pretrained("mt-hybrid-state")
+    estimator = NLLSEstimator(
+        network.model_, basis=network[0].basis_, prior=network.prior_, batch_size=32, verbose=0, random_state=0
+    )
+    estimator.fit().estimate(np.load(inputs / "X.npy"), checkpoint="fit")
+
+
+OPERATIONS = {"simulation": simulate, "training": train, "design": design, "batched fit": fit, "volume": predict}
+
+
+def run(name, inputs):
+    """Do one operation in the current directory."""
+    print(BEGUN, flush=True)
+    arguments = OPERATIONS[name](inputs)
+    code = 0 if arguments is None else command([*arguments, "--quiet"])
+    print(ENDED, flush=True)
+    return code
+
+
+def started(name, inputs, folder, log):
+    """Start an operation as a process."""
+    program = [sys.executable, "-W", "ignore", str(Path(__file__).resolve()), "--run", name, "--inputs", str(inputs)]
+    with open(log, "w") as file:
+        return subprocess.Popen(program, cwd=folder, stdout=file, stderr=subprocess.STDOUT, env=os.environ)
+
+
+def ended(name, inputs, folder, log):
+    """Run an operation to its end; raise if it fails."""
+    begin = perf_counter()
+    if started(name, inputs, folder, log).wait():
+        raise RuntimeError(f"{name} failed in {folder}: {log.read_text()}")
+    return perf_counter() - begin
+
+
+def killed(process, delay):
+    """Kill a process after a delay, unless it has ended."""
+    begin = perf_counter()
+    while perf_counter() - begin < delay and process.poll() is None:
+        sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def files_in(folder):
+    """The files of a directory, without locks."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".lock"))
+
+
+def read_whole(path):
+    """Read a file of any kind; raise if it is damaged, or of no kind that is known."""
+    if path.suffix == ".npz" or path.name == "designed.csv.checkpoint":
+        with np.load(path) as arrays:
+            return [arrays[name] for name in arrays.files]
+    if path.name == "network.safetensors.checkpoint":
+        return torch.load(path, weights_only=True)
+    if path.suffix == ".json":
+        return json.loads(path.read_text())
+    if path.name.endswith(".nii.gz"):
+        return np.asarray(nib.load(path).dataobj)
+    if path.suffix == ".csv":
+        return PulseSequence.from_csv(path)
+    if path.suffix == ".safetensors":
+        return load_pretrained(path)
+    if path.suffix == ".html" and path.read_text().rstrip().endswith("</html>"):
+        return None
+    raise ValueError(f"{path} is none of the files that a run leaves.")
+
+
+def broken(folder):
+    """Files that are neither whole nor parts that are being written."""
+    found = []
+    for path in files_in(folder):
+        if path.suffix != ".partial":
+            try:
+                read_whole(path)
+            except Exception as error:
+                found.append(f"{path}: {error}")
+    return found
+
+
+def content(path):
+    """What must be the same in two runs."""
+    if path.suffix != ".safetensors":
+        return path.read_bytes()
+    header, arrays = read_file(path)
+    del header["regressor"]["history"]["seconds"]
+    return repr(header), [(name, array.tobytes()) for name, array in sorted(arrays.items())]
+
+
+def contents(folder):
+    """All of it, by the paths of the files."""
+    return {str(path.relative_to(folder)): content(path) for path in files_in(folder)}
+
+
+def place_of(folder, log, reference):
+    """Tell where a kill came."""
+    told = log.read_text()
+    names = {str(path.relative_to(folder)) for path in files_in(folder)}
+    if ENDED in told or names == reference.keys():
+        return PLACES[3]
+    if BEGUN not in told:
+        return PLACES[0]
+    has_state = any(path.suffix == ".checkpoint" or path.name.startswith("batch_") for path in files_in(folder))
+    return PLACES[2] if has_state and not all(name.endswith(".partial") for name in names) else PLACES[1]
+
+
+def examine(name, inputs, scratch, n_kills, rng):
+    """Kill an operation n times, and return a row of the table."""
+    first, log = scratch / "first", scratch / "log"
+    first.mkdir()
+    ended(name, inputs, first, log)  # what is compiled once is not counted
+    reference = contents(first)
+    again = scratch / "again"
+    again.mkdir()
+    seconds = ended(name, inputs, again, log)
+    if contents(again) != reference:
+        raise RuntimeError(f"{name}: two uninterrupted runs differ.")
+    places, n_compared, n_same, bad = Counter(), 0, 0, []
+    while places.total() < n_kills:
+        folder = scratch / f"trial_{n_compared}"
+        folder.mkdir()
+        while True:
+            process = started(name, inputs, folder, log)
+            killed(process, rng.uniform(0, seconds))
+            place = place_of(folder, log, reference)
+            if process.returncode > 0:
+                raise RuntimeError(f"{name} failed in {folder}: {log.read_text()}")
+            places[place] += 1
+            bad += broken(folder)
+            print(f"{name}: killed {place}", flush=True)
+            if place == PLACES[3]:
+                break
+            if places.total() == n_kills or rng.random() < 0.5:
+                ended(name, inputs, folder, log)
+                break
+        n_compared += 1
+        same = contents(folder) == reference
+        n_same += same
+        if not same:
+            print(f"{name}: {folder} differs from {first}: {sorted(map(str, files_in(folder)))}")
+    print(*bad, sep="\n")
+    return {
+        "operation": name, "seconds": round(seconds, 1), "kills": places.total(),
+        **{place: places[place] for place in PLACES},
+        "ended runs": n_compared, "identical": n_same, "broken files": len(bad),
+    }  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50, help="in total (default: %(default)s)")
+    parser.add_argument("--operations", nargs="+", choices=list(OPERATIONS), default=list(OPERATIONS))
+    parser.add_argument("--seed", type=int, default=0, help="of the delays (default: %(default)s)")
+    parser.add_argument("--output", type=Path, help="CSV of the table")
+    parser.add_argument("--run", choices=list(OPERATIONS), help=argparse.SUPPRESS)
+    parser.add_argument("--inputs", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.run:
+        return run(options.run, options.inputs)
+    shares = np.diff(np.arange(len(options.operations) + 1) * options.kills // len(options.operations))
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        inputs = Path(scratch) / "inputs"
+        inputs.mkdir()
+        make_inputs(inputs)
+        for name, n_kills in zip(options.operations, shares.tolist(), strict=True):
+            folder = Path(scratch) / name.replace(" ", "_")
+            folder.mkdir()
+            rng = np.random.default_rng([options.seed, list(OPERATIONS).index(name)])
+            rows.append(examine(name, inputs, folder, n_kills, rng))
+            table = pd.DataFrame(rows)
+            if options.output:
+                table.to_csv(options.output, index=False)
+    print(table.to_string(index=False))
+    return int((table["identical"] < table["ended runs"]).any() or table["broken files"].any())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
