@@ -37,6 +37,7 @@ BEGUN, ENDED = "the imports are done", "the run is at its end"
 PLACES = ("in start-up", "before first checkpoint", "in the middle", "after the end")
 SHAPE = (64, 64, 16)
 N_FITTED = 512
+END = 0.3  # share of the resumed runs that are left to end
 
 
 def make_inputs(folder):
@@ -192,15 +193,10 @@ def place_of(folder, log, reference):
 
 def examine(name, inputs, scratch, n_kills, rng):
     """Kill an operation n times, and return a row of the table."""
-    first, log = scratch / "first", scratch / "log"
+    first, log = scratch / "uninterrupted", scratch / "log"
     first.mkdir()
-    ended(name, inputs, first, log)  # what is compiled once is not counted
+    seconds = ended(name, inputs, first, log)
     reference = contents(first)
-    again = scratch / "again"
-    again.mkdir()
-    seconds = ended(name, inputs, again, log)
-    if contents(again) != reference:
-        raise RuntimeError(f"{name}: two uninterrupted runs differ.")
     places, n_compared, n_same, bad = Counter(), 0, 0, []
     while places.total() < n_kills:
         folder = scratch / f"trial_{n_compared}"
@@ -216,7 +212,7 @@ def examine(name, inputs, scratch, n_kills, rng):
             print(f"{name}: killed {place}", flush=True)
             if place == PLACES[3]:
                 break
-            if places.total() == n_kills or rng.random() < 0.5:
+            if places.total() == n_kills or rng.random() < END:
                 ended(name, inputs, folder, log)
                 break
         n_compared += 1
