@@ -31,7 +31,8 @@ from ..io._open import check_same_space
 from ..io._save_estimates import paths_of
 from ..io._save_volume import FORMATS
 from ._outputs import check_outputs
-from ._types import count, name_part, named_path, processes
+from ._types import count, name_part, named_path
+from ._workers import add_worker_options, workers_of
 from ._working_directory import are_begun, begin_writing, directory_of_parts, working_directory
 
 _BYTES_PER_VOXEL = 4
@@ -72,12 +73,7 @@ def add_volume_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--overwrite", action="store_true", help="replace files that exist")
     group = parser.add_argument_group("computation")
     group.add_argument("--block-voxels", type=count, metavar="N", help="voxels in memory at a time")
-    group.add_argument(
-        "--jobs", type=processes, metavar="N", help="processes; -1: all cores (default: one, with threads)"
-    )
-    group.add_argument(
-        "--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work, such as tcp://host:8786"
-    )
+    add_worker_options(group)
     group.add_argument(
         "--checkpoint",
         type=Path,
@@ -120,6 +116,7 @@ def make_maps(
     **settings: Any,
 ) -> None:
     """Estimate, write all maps and the report, and tell where they are."""
+    workers = workers_of(options)
     prefix = prefix_of(options.coefficients) if options.prefix is None else options.prefix
     files = paths_of(options.out, names, prefix, options.format, not options.no_report)
     parts = directory_of_parts(options.out, f"{options.command}-{prefix.strip('_') or 'maps'}", options.checkpoint)
@@ -131,8 +128,8 @@ def make_maps(
     with working_directory(options.out, parts):
         _check_space(options, volume, 2 * len(names))
         estimates = estimate_volume(
-            estimator, volume, most_voxels=options.block_voxels, checkpoint=parts, n_jobs=options.jobs,
-            scheduler=options.scheduler, verbose=0 if options.quiet else 1, **settings,
+            estimator, volume, most_voxels=options.block_voxels, checkpoint=parts,
+            verbose=0 if options.quiet else 1, **workers, **settings,
         )  # fmt: skip
         origin = {
             "Command": options.command_line, "Input": str(options.coefficients), **details, "Versions": versions()

@@ -28,12 +28,13 @@ from ..pretrained._models import pack_model
 from ..signal import SignalModel
 from ._outputs import check_outputs
 from ._signal_options import add_signal_options, prior_of, signal_model_of
-from ._types import count, named_number, named_path, positive, processes
+from ._types import count, named_number, named_path, positive
+from ._workers import add_worker_options, workers_of
 from ._working_directory import are_begun, begin_writing, directory_of_parts, working_directory
 
 _BLOCK = 2**11
 _OF_SAMPLES = ("prior", "targets")
-_OF_MAPS = ("value", "snr", "mask", "jobs", "scheduler")
+_OF_MAPS = ("value", "snr", "mask", "jobs", "scheduler", "worker_timeout")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -58,10 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--mask", type=Path, metavar="FILE", help="simulate where it is not zero (default: where the first map is not)"
     )
     group.add_argument("--snr", type=positive, metavar="SNR", help="add noise: |M0| = 1 over its standard deviation")
-    group.add_argument(
-        "--jobs", type=processes, metavar="N", help="processes; -1: all cores (default: one, with threads)"
-    )
-    group.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work")
+    add_worker_options(group)
     parser.add_argument("--seed", type=int, default=0, help="of tissues and noise (default: %(default)s)")
 
 
@@ -72,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
     kind, unused = ("--map", _OF_SAMPLES) if options.map else ("--samples", _OF_MAPS)
     without_use = [name for name in unused if getattr(options, name)]
     if without_use:
-        raise ValueError(f"--{without_use[0]} has no use with {kind}; leave it out.")
+        raise ValueError(f"--{without_use[0].replace('_', '-')} has no use with {kind}; leave it out.")
     suffixes = FORMATS if options.map else (".npz",)
     if not options.out.name.endswith(suffixes):
         raise ValueError(f"--out must end in {' or '.join(suffixes)} with {kind}; got {options.out}.")
@@ -127,6 +125,7 @@ def _settings(options: argparse.Namespace, model: SignalModel, basis: NDArray | 
 def _simulate_maps(
     options: argparse.Namespace, model: SignalModel, basis: NDArray | None, parts: Path, overwrite: bool
 ) -> None:
+    workers = workers_of(options)
     paths, values = dict(options.map), dict(options.value)
     names = model.parameter_names
     if sorted([*paths, *values]) != sorted(names):
@@ -140,8 +139,8 @@ def _simulate_maps(
     with working_directory(parts.parent, parts):
         found = map_volume(
             _Simulation(model, basis), theta, mask=mask, most_voxels=_BLOCK, checkpoint=parts,
-            settings=_settings(options, model, basis), n_jobs=options.jobs, scheduler=options.scheduler,
-            verbose=0 if options.quiet else 1, description="simulation",
+            settings=_settings(options, model, basis), verbose=0 if options.quiet else 1, description="simulation",
+            **workers,
         )["signal"]  # fmt: skip
         found[~mask] = 0
         if options.snr is not None:

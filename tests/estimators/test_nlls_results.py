@@ -1,6 +1,5 @@
 """What a fit tells of each voxel: status, M0, covariance; starts, batches, checkpoints."""
 
-
 import numpy as np
 import pandas as pd
 import pytest
