@@ -1,24 +1,26 @@
 """Long operations that are killed at random moments, and what the resumed ones find.
 
-Each operation runs once as a process of its own, and its length is measured. Then it is started in an empty directory
-and killed (SIGKILL) after a random share of that length, imports included; every file that is there must be whole, or
-be known as a part that is being written; the same command is started again, and perhaps killed again, until it ends.
+Each operation runs once as a process of its own, and its processor time is measured. Then it is started in an empty
+directory and killed (SIGKILL) when it has used a random share of that time; every file that is there must be whole, or
+be known as a part that is being written; the same operation is started again, and perhaps killed again, until it ends.
 Its files must be those of the uninterrupted run, byte for byte, and there must be no others. Two exceptions: of a
 network, the seconds of its epochs differ; and locks may stay.
 
-The design writes its record every second here, instead of every ten, so that there are more writes to hit.
+The processes are forked from one that has done the imports, so that the kills do not come among these (processor time
+since then is counted, and read from /proc: Linux). The design writes its record every second here, instead of every
+ten, so that there are more writes to hit.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
-import signal
-import subprocess
+import re
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from time import perf_counter, sleep
+from time import process_time, sleep
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
@@ -33,8 +35,8 @@ from crbestim.cli import main as command
 from crbestim.design import _recorder
 from crbestim.pretrained._format import read_file
 
-BEGUN, ENDED = "the imports are done", "the run is at its end"
-PLACES = ("in start-up", "before first checkpoint", "in the middle", "after the end")
+ENDED = "the run is at its end; seconds:"
+PLACES = ("before first checkpoint", "in the middle", "after the end")
 SHAPE = (64, 64, 16)
 N_FITTED = 512
 END = 0.3  # share of the resumed runs that are left to end
@@ -95,37 +97,52 @@ def fit(inputs):
 OPERATIONS = {"simulation": simulate, "training": train, "design": design, "batched fit": fit, "volume": predict}
 
 
-def run(name, inputs):
-    """Do one operation in the current directory."""
-    print(BEGUN, flush=True)
+def run(name, inputs, folder, log):
+    """Do one operation in a directory."""
+    begin = process_time()
+    with open(log, "w") as told:
+        os.dup2(told.fileno(), 1)
+        os.dup2(told.fileno(), 2)
+    os.chdir(folder)
     arguments = OPERATIONS[name](inputs)
     code = 0 if arguments is None else command([*arguments, "--quiet"])
-    print(ENDED, flush=True)
-    return code
+    print(ENDED, process_time() - begin, flush=True)
+    sys.exit(code)
 
 
-def started(name, inputs, folder, log):
+def started(*arguments):
     """Start an operation as a process."""
-    program = [sys.executable, "-W", "ignore", str(Path(__file__).resolve()), "--run", name, "--inputs", str(inputs)]
-    with open(log, "w") as file:
-        return subprocess.Popen(program, cwd=folder, stdout=file, stderr=subprocess.STDOUT, env=os.environ)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["nibabel", "pandas", "crbestim.cli"])
+    process = context.Process(target=run, args=arguments)
+    process.start()
+    return process
 
 
 def ended(name, inputs, folder, log):
-    """Run an operation to its end; raise if it fails."""
-    begin = perf_counter()
-    if started(name, inputs, folder, log).wait():
+    """Run an operation to its end, and return the processor time in s; raise if it fails."""
+    process = started(name, inputs, folder, log)
+    process.join()
+    if process.exitcode:
         raise RuntimeError(f"{name} failed in {folder}: {log.read_text()}")
-    return perf_counter() - begin
+    return float(log.read_text().rpartition(ENDED)[2])
 
 
-def killed(process, delay):
-    """Kill a process after a delay, unless it has ended."""
-    begin = perf_counter()
-    while perf_counter() - begin < delay and process.poll() is None:
+def killed(process, seconds):
+    """Kill a process when it has used some processor time, unless it has ended."""
+    while process.is_alive() and seconds_of(process.pid) < seconds:
         sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
+
+
+def seconds_of(pid):
+    """Processor time of a process in s; that of one that has ended is not looked at."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def files_in(folder):
@@ -181,14 +198,10 @@ def contents(folder):
 
 def place_of(folder, log, reference):
     """Tell where a kill came."""
-    told = log.read_text()
     names = {str(path.relative_to(folder)) for path in files_in(folder)}
-    if ENDED in told or names == reference.keys():
-        return PLACES[3]
-    if BEGUN not in told:
-        return PLACES[0]
-    has_state = any(path.suffix == ".checkpoint" or path.name.startswith("batch_") for path in files_in(folder))
-    return PLACES[2] if has_state and not all(name.endswith(".partial") for name in names) else PLACES[1]
+    if ENDED in log.read_text() or names == reference.keys():
+        return PLACES[2]
+    return PLACES[1] if any(re.search(r"\.checkpoint$|batch_\d+\.npz$", name) for name in names) else PLACES[0]
 
 
 def examine(name, inputs, scratch, n_kills, rng):
@@ -202,15 +215,16 @@ def examine(name, inputs, scratch, n_kills, rng):
         folder = scratch / f"trial_{n_compared}"
         folder.mkdir()
         while True:
+            log.write_text("")
             process = started(name, inputs, folder, log)
             killed(process, rng.uniform(0, seconds))
             place = place_of(folder, log, reference)
-            if process.returncode > 0:
+            if process.exitcode > 0:
                 raise RuntimeError(f"{name} failed in {folder}: {log.read_text()}")
             places[place] += 1
             bad += broken(folder)
             print(f"{name}: killed {place}", flush=True)
-            if place == PLACES[3]:
+            if place == PLACES[2]:
                 break
             if places.total() == n_kills or rng.random() < END:
                 ended(name, inputs, folder, log)
@@ -234,11 +248,7 @@ def main():
     parser.add_argument("--operations", nargs="+", choices=list(OPERATIONS), default=list(OPERATIONS))
     parser.add_argument("--seed", type=int, default=0, help="of the delays (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="CSV of the table")
-    parser.add_argument("--run", choices=list(OPERATIONS), help=argparse.SUPPRESS)
-    parser.add_argument("--inputs", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.run:
-        return run(options.run, options.inputs)
     shares = np.diff(np.arange(len(options.operations) + 1) * options.kills // len(options.operations))
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
