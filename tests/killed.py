@@ -3,9 +3,11 @@
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from itertools import count
 from pathlib import Path
+from unittest.mock import patch
 
 
 def kill_when(ready, function, *arguments):
@@ -25,9 +27,12 @@ def expect_killed(process):
 
 
 def start(function, *arguments):
-    """Start a function of a module as a new process."""
-    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
-    process.start()
+    """Start a function of a module as a new process, forked from one that has done the imports."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["crbestim.cli"])
+    process = context.Process(target=function, args=arguments)
+    with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):  # the imports are to be those of this process
+        process.start()
     return process
 
 
