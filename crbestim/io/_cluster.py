@@ -93,7 +93,11 @@ def _wait(client: Any, running: Any, worker_timeout: float | None) -> None:
         if worker_timeout is None or now - looked < min(_LOOK, worker_timeout):
             continue
         looked = now
-        if client.nthreads():
+        try:
+            has_workers = bool(client.nthreads())
+        except OSError as error:
+            raise OSError(f"scheduler: the Dask scheduler at {client.scheduler.address} is lost: {error}.") from error
+        if has_workers:
             seen = now
         elif now - seen > worker_timeout:
             raise OSError(
