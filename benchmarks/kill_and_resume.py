@@ -232,8 +232,8 @@ def examine(name, inputs, scratch, n_kills, rng):
         n_compared += 1
         same = contents(folder) == reference
         n_same += same
-        if not same:
-            print(f"{name}: {folder} differs from {first}: {sorted(map(str, files_in(folder)))}")
+        found = sorted(str(path.relative_to(folder)) for path in files_in(folder))
+        print(f"{name}: ended, {'identical' if same else f'different: {found}'}", flush=True)
     print(*bad, sep="\n")
     return {
         "operation": name, "seconds": round(seconds, 1), "kills": places.total(),
