@@ -2,6 +2,9 @@
 
 from importlib.metadata import version
 
+from . import _start  # noqa: F401 - first, as the others take seconds
+
+# isort: split
 from . import acquisition, datasets, design, reconstruction
 from .bounds import cramer_rao_bound, fisher_information
 from .covariance import NoiseCovariance

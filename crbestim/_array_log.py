@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._files import check_checkpoint, only_run, write_whole
+from ._files import check_checkpoint, check_origin, only_run, write_whole
 from ._numpy_files import read_npz, refusing_damage
 
 _FORMAT = 1
 _LOCK = "run.lock"
+_DIGEST, _FINGERPRINT = "digest", "fingerprint"
+_AGREEMENT = 1e-4  # of fingerprints of the same computation
+_NEGLIGIBLE = 1e-12
 
 
 class ArrayLog:
@@ -65,6 +70,51 @@ class ArrayLog:
             self.close()
             raise
 
+    @classmethod
+    def of(
+        cls,
+        path: Any,
+        origin_name: str,
+        what: str,
+        digest: str,
+        fingerprint: NDArray | None = None,
+        further: Mapping[str, Any] = MappingProxyType({}),
+    ) -> ArrayLog:
+        """Return the log of a computation, or raise if the directory holds parts of another one.
+
+        Parameters
+        ----------
+        path, origin_name
+            As above.
+        what : str
+            What it is, for the error, such as "a fit".
+        digest : str
+            Identifies data and settings.
+        fingerprint : ndarray of shape (f,), optional
+            Numbers that identify what has no digest, such as a model, up to rounding, which differs between machines
+            and numbers of threads.
+        further : mapping
+            Further entries of the origin.
+
+        Returns
+        -------
+        ArrayLog
+
+        Raises
+        ------
+        TypeError, ValueError
+            As above, or if the parts belong to other data or settings.
+        """
+        own = {_DIGEST: digest} if fingerprint is None else {_DIGEST: digest, _FINGERPRINT: fingerprint.tolist()}
+        log = cls(path, origin_name, {**own, **further})
+        try:
+            same = fingerprint is None or _agree(log.origin[_FINGERPRINT], fingerprint)
+            check_origin(log.path, log.origin[_DIGEST] if same else None, digest, what)
+        except BaseException:
+            log.close()
+            raise
+        return log
+
     def _begin(self, origin_name: str, origin: dict[str, Any]) -> dict[str, Any]:
         whole = {"format": _FORMAT, **origin}
         write_whole(self.path / origin_name, lambda file: file.write(json.dumps(whole).encode()))
@@ -92,17 +142,27 @@ class ArrayLog:
         return self.path / f"batch_{part:06d}.npz"
 
 
+def _agree(known: Any, fingerprint: NDArray) -> bool:
+    values = np.array(known, dtype=np.float64)
+    return values.shape == fingerprint.shape and np.allclose(
+        values, fingerprint, _AGREEMENT, _NEGLIGIBLE, equal_nan=True
+    )
+
+
 def parts_of(directory: Path) -> list[Path]:
     """Return the files of all parts that are there, in order."""
     return sorted(directory.glob("batch_*.npz"))
 
 
-def remove_parts(directory: Path, origin_name: str) -> None:
-    """Remove what a log has written, and the directory unless something else is in it."""
-    names = [origin_name, _LOCK, *(path.name for path in parts_of(directory))]
-    for file in [directory / name for name in names] + list(directory.glob("batch_*.npz.partial")):
+def remove_parts(directory: Path, origin_name: str, *notes: str) -> None:
+    """Remove what a log has written, further notes by name, and the directory unless something else is in it.
+
+    What tells whose parts they are goes last: a run that is killed meanwhile can go on with the others.
+    """
+    parts = [*parts_of(directory), *directory.glob("batch_*.npz.partial")]
+    names = [*notes, f"{origin_name}.partial", origin_name, _LOCK]
+    for file in [*parts, *(directory / name for name in names)]:
         file.unlink(missing_ok=True)
-    (directory / f"{origin_name}.partial").unlink(missing_ok=True)
     if directory.is_dir() and not directory.is_symlink() and not any(directory.iterdir()):
         directory.rmdir()
 

@@ -8,6 +8,7 @@ import pytest
 import crbestim
 
 LAYERS = (
+    "_start",
     "_validation",
     "_optional",
     "_files",

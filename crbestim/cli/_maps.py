@@ -26,13 +26,15 @@ from ..io import (
     read_mask,
     save_estimates,
 )
+from ..io._map_volume import ORIGIN
 from ..io._names import prefix_of
 from ..io._open import check_same_space
 from ..io._save_estimates import paths_of
 from ..io._save_volume import FORMATS
 from ._outputs import check_outputs
-from ._types import count, name_part, named_path, processes
-from ._working_directory import working_directory
+from ._types import count, name_part, named_path
+from ._workers import add_worker_options, workers_of
+from ._working_directory import are_begun, begin_writing, directory_of_parts, working_directory
 
 _BYTES_PER_VOXEL = 4
 _REPORT_BYTES = 4_000_000
@@ -72,12 +74,7 @@ def add_volume_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--overwrite", action="store_true", help="replace files that exist")
     group = parser.add_argument_group("computation")
     group.add_argument("--block-voxels", type=count, metavar="N", help="voxels in memory at a time")
-    group.add_argument(
-        "--jobs", type=processes, metavar="N", help="processes; -1: all cores (default: one, with threads)"
-    )
-    group.add_argument(
-        "--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work, such as tcp://host:8786"
-    )
+    add_worker_options(group)
     group.add_argument(
         "--checkpoint",
         type=Path,
@@ -120,25 +117,28 @@ def make_maps(
     **settings: Any,
 ) -> None:
     """Estimate, write all maps and the report, and tell where they are."""
+    workers = workers_of(options)
     prefix = prefix_of(options.coefficients) if options.prefix is None else options.prefix
     files = paths_of(options.out, names, prefix, options.format, not options.no_report)
-    check_outputs(options.overwrite, *files, with_directory=True)
+    parts = directory_of_parts(options.out, f"{options.command}-{prefix.strip('_') or 'maps'}", options.checkpoint)
+    overwrite = options.overwrite or are_begun(parts, files)
+    check_outputs(overwrite, *files, with_directory=True)
     if not options.no_report:
         imported("matplotlib", "plot")
     start = perf_counter()
-    run = f"{options.command}-{prefix.strip('_') or 'maps'}"
-    with working_directory(options.out, run, options.checkpoint) as parts:
+    with working_directory(options.out, parts, ORIGIN):
         _check_space(options, volume, 2 * len(names))
         estimates = estimate_volume(
-            estimator, volume, most_voxels=options.block_voxels, checkpoint=parts, n_jobs=options.jobs,
-            scheduler=options.scheduler, verbose=0 if options.quiet else 1, **settings,
+            estimator, volume, most_voxels=options.block_voxels, checkpoint=parts,
+            verbose=0 if options.quiet else 1, **workers, **settings,
         )  # fmt: skip
         origin = {
             "Command": options.command_line, "Input": str(options.coefficients), **details, "Versions": versions()
         }  # fmt: skip
+        begin_writing(parts, files, overwrite)
         written = save_estimates(
             options.out, estimates, volume, prefix=prefix, file_format=options.format, details=origin,
-            report=None if options.no_report else options.coefficients.name, overwrite=options.overwrite,
+            report=None if options.no_report else options.coefficients.name, overwrite=overwrite,
         )  # fmt: skip
     n_voxels = int(np.isfinite(estimates.maps[0].values).sum())
     seconds = perf_counter() - start

@@ -4,7 +4,8 @@ Simulates fingerprints of random tissues, compresses them, trains and writes one
 
   crbestim train --sequence pulses.csv --prior prior.toml --out mine.safetensors
 
-The training is written down after every epoch, beside --out, and goes on from there after an interruption.
+Finished parts of the simulation, and the training after every epoch, are kept beside --out until it is written, and
+the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..datasets import Prior, make_fingerprints
+from ..datasets._fingerprint_parts import ORIGIN
 from ..datasets._fingerprints import checked_prior
 from ..estimators import CRBSVDCompressor, CRBWeightedRegressor, Pipeline, SVDCompressor
 from ..io import load_basis
@@ -26,7 +28,7 @@ from ..signal import SignalModel
 from ._outputs import check_outputs
 from ._signal_options import add_signal_options, prior_of, signal_model_of
 from ._types import count, file_ending_in, positive
-from ._working_directory import state_beside
+from ._working_directory import are_begun, begin_writing, directory_of_parts, state_beside, working_directory
 
 _BASIS_TISSUES = 2**13
 
@@ -66,7 +68,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run it."""
-    check_outputs(options.overwrite, options.out)
+    parts = directory_of_parts(options.out.absolute().parent, f"train-{options.out.name}")
+    overwrite = options.overwrite or are_begun(parts, [options.out])
+    check_outputs(overwrite, options.out)
     low, high = options.snr
     if low > high:
         raise ValueError(f"--snr must be a range LOW HIGH; got {low:g} {high:g}.")
@@ -76,19 +80,22 @@ def run(options: argparse.Namespace) -> None:
     prior = checked_prior(prior_of(options), model)
     seeds = np.random.SeedSequence(options.seed).generate_state(3).tolist()
     compressor = _compressor(options, model, prior, seeds[0])
-    data = make_fingerprints(
-        model, prior, options.samples, options.targets, basis=compressor.basis_, compressed=True,
-        random_state=seeds[1], progress=not options.quiet,
-    )  # fmt: skip
-    y = pd.DataFrame(data.y, columns=list(data.target_names))
     card = f"# {options.out.stem}\n\nTrained by `{options.command_line}`.\n"
     with state_beside(options.out) as state:
-        regressor = CRBWeightedRegressor(
-            options.loss, noise=NoiseModel(noise_std=1 / high, m0_range=(low / high, 1.0)), max_epochs=options.epochs,
-            checkpoint=state, verbose=0 if options.quiet else 1, random_state=options.seed,
-        ).fit(compressor.stack_coefficients(data.X), y, crb=data.crb)  # fmt: skip
-        pipeline = Pipeline([("compressor", compressor), ("regressor", regressor)])
-        save_pretrained(pipeline, options.out, model=model, prior=prior, card=card, overwrite=options.overwrite)
+        with working_directory(parts.parent, parts, ORIGIN):
+            data = make_fingerprints(
+                model, prior, options.samples, options.targets, basis=compressor.basis_, compressed=True,
+                random_state=seeds[1], checkpoint=parts, progress=not options.quiet,
+            )  # fmt: skip
+            y = pd.DataFrame(data.y, columns=list(data.target_names))
+            regressor = CRBWeightedRegressor(
+                options.loss, noise=NoiseModel(noise_std=1 / high, m0_range=(low / high, 1.0)),
+                max_epochs=options.epochs, checkpoint=state, verbose=0 if options.quiet else 1,
+                random_state=options.seed,
+            ).fit(compressor.stack_coefficients(data.X), y, crb=data.crb)  # fmt: skip
+            pipeline = Pipeline([("compressor", compressor), ("regressor", regressor)])
+            begin_writing(parts, [options.out], overwrite)
+            save_pretrained(pipeline, options.out, model=model, prior=prior, card=card, overwrite=overwrite)
         state.unlink(missing_ok=True)
     last = regressor.history_.iloc[-1]
     print(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numbers
+import os
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from typing import Literal
 
 import numpy as np
@@ -14,6 +17,7 @@ from tqdm.auto import tqdm
 from .._validation import check_count, check_names
 from ..covariance import NoiseCovariance, as_covariance
 from ..signal import BlochHybridStateModel, BlochMcConnellModel, MTBlochModel, MTHybridStateModel, SignalModel
+from ._fingerprint_parts import FingerprintLog, split
 from ._priors import Prior, paper_prior, truncated_normal
 
 
@@ -71,6 +75,7 @@ def make_fingerprints(
     theta: ArrayLike | pd.DataFrame | None = None,
     method: Literal["random", "sobol"] = "random",
     memory_limit: int = 2**28,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> Bunch:
     r"""Simulate clean fingerprints and their Cramér-Rao bounds for random tissues.
@@ -103,6 +108,10 @@ def make_fingerprints(
         Independent or quasi-random tissues.
     memory_limit : int, default=2**28
         Working memory in bytes beyond the result (at least one sample at a time is simulated).
+    checkpoint : path-like, optional
+        Directory in which finished parts, of up to 2048 samples, are kept. If it holds some of the same model and
+        arguments, only the rest is simulated, and the result is the same. `random_state` must be an int, unless
+        `theta` is given.
     progress : bool, default=True
         Show a progress bar.
 
@@ -124,10 +133,12 @@ def make_fingerprints(
     Raises
     ------
     TypeError, ValueError
-        For arguments that do not fit each other.
+        For arguments that do not fit each other; if the checkpoint cannot be used, or belongs to another simulation.
     """
     if not isinstance(model, SignalModel):
         raise TypeError(f"model must be a SignalModel; got {type(model).__name__}.")
+    if checkpoint is not None and theta is None and not isinstance(random_state, numbers.Integral):
+        raise ValueError(f"checkpoint needs an int as random_state, or theta; got {random_state!r}.")
     names = model.check_names(targets, known)
     known = check_names(known, model.parameter_names, "known")
     check_count(memory_limit, "memory_limit")
@@ -147,12 +158,28 @@ def make_fingerprints(
     else:
         X = np.empty((n, model.n_timepoints), dtype=model._dtype)
     crb = [np.empty((n, len(names))) for _ in bases]
-    with tqdm(total=n, desc="fingerprints", unit="voxel", disable=not progress) as bar:
-        for chunk, signals, bounds in model._stream_bounds(values, names, bases, known, noises, memory_limit):
-            X[chunk] = signals[-1 if compressed else 0]
-            for stored, bound in zip(crb, bounds, strict=True):
-                stored[chunk] = bound
-            bar.update(len(X[chunk]))
+    arrays = {"X": X} | {f"crb_{i}": stored for i, stored in enumerate(crb)}
+    parts = split(n, model._bound_chunk(memory_limit), X.itemsize * X.shape[1], memory_limit)
+    with ExitStack() as stack:
+        log = None
+        if checkpoint is not None:
+            log = stack.enter_context(
+                closing(FingerprintLog(checkpoint, model, values, names, known, basis, noise, arrays, parts))
+            )
+        bar = stack.enter_context(tqdm(total=n, desc="fingerprints", unit="voxel", disable=not progress))
+        for number, part in enumerate(parts):
+            if log is not None and log.take(number):
+                bar.update(len(X[part]))
+                continue
+            for chunk, signals, bounds in model._stream_bounds(
+                values[part], names, bases, known, noises, memory_limit
+            ):
+                X[part][chunk] = signals[-1 if compressed else 0]
+                for stored, bound in zip(crb, bounds, strict=True):
+                    stored[part][chunk] = bound
+                bar.update(len(signals[0]))
+            if log is not None:
+                log.keep(number)
     data = Bunch(
         X=X,
         y=model.target_values(values, names),

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._validation import FloatArray, check_positive
 from ..estimators import NLLSEstimator
 from ..signal import Parameter
+from ._cluster import WORKER_TIMEOUT
 from ._estimates import estimates_of
 from ._map_volume import DEFAULT_BLOCK, map_volume
 from ._parameter_map import ParameterMap
@@ -58,6 +59,7 @@ def estimate_volume(
     checkpoint: str | os.PathLike[str] | None = None,
     n_jobs: int | None = None,
     scheduler: str | None = None,
+    worker_timeout: float | None = WORKER_TIMEOUT,
     verbose: int = 1,
 ) -> VolumeEstimates:
     """Estimate parameters in every voxel of a volume, in a bounded memory.
@@ -80,7 +82,7 @@ def estimate_volume(
         network from `load_pretrained`.
     most_voxels : int, optional
         Most voxels of a block: 65,536 by default, 2,048 for least squares.
-    checkpoint, n_jobs, scheduler, verbose
+    checkpoint, n_jobs, scheduler, worker_timeout, verbose
         As for `map_volume`.
 
     Returns
@@ -109,8 +111,8 @@ def estimate_volume(
     found = map_volume(
         estimates, volume, mask=mask, voxel_maps=voxel_maps,
         most_voxels=most_voxels or (_LEAST_SQUARES_BLOCK if least_squares or check_model else DEFAULT_BLOCK),
-        checkpoint=checkpoint, settings=estimates.settings, n_jobs=n_jobs, scheduler=scheduler, verbose=verbose,
-        description="least squares" if least_squares else "estimation",
+        checkpoint=checkpoint, settings=estimates.settings, n_jobs=n_jobs, scheduler=scheduler,
+        worker_timeout=worker_timeout, verbose=verbose, description="least squares" if least_squares else "estimation",
     )  # fmt: skip
     std = found.get("std")
     maps = [

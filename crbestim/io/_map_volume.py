@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from .._array_log import ArrayLog, damaged
-from .._files import check_origin
-from .._validation import check_count
+from .._validation import check_count, check_positive
 from ._blocks import split
-from ._cluster import run_on_cluster
+from ._cluster import WORKER_TIMEOUT, run_on_cluster
 from ._volume import Block, Volume
 
 Rows = dict[str, NDArray]
@@ -35,6 +34,7 @@ def map_volume(
     settings: str = "",
     n_jobs: int | None = None,
     scheduler: str | None = None,
+    worker_timeout: float | None = WORKER_TIMEOUT,
     verbose: int = 1,
     description: str = "volume",
 ) -> Rows:
@@ -66,6 +66,9 @@ def map_volume(
         Address of a Dask scheduler, such as ``tcp://host:8786``, whose workers compute the blocks. This process reads
         the data and keeps the results, so that the workers need no access to the files, and what a worker has
         finished is not lost with it.
+    worker_timeout : float, optional
+        Seconds after which the run ends with an error if the scheduler has no worker any more; by default 600. None:
+        wait for new ones for ever.
     verbose : int, default=1
         0: no progress bar.
     description : str, default="volume"
@@ -82,9 +85,11 @@ def map_volume(
         If a voxel of the mask is not finite, with its place; if there is nothing to compute; if the checkpoint
         belongs to something else; or what `apply` raises.
     OSError
-        If the volume cannot be read or the checkpoint not written.
+        If the volume cannot be read or the checkpoint not written; if the scheduler or all its workers are lost.
     """
     check_count(most_voxels, "most_voxels")
+    if worker_timeout is not None:
+        check_positive(worker_timeout, "worker_timeout")
     maps = {name: np.asarray(values) for name, values in (voxel_maps or {}).items()}
     for name, values in [("mask", mask), *maps.items()]:
         if values is not None and np.shape(values) != volume.shape:
@@ -99,8 +104,7 @@ def map_volume(
     with ExitStack() as stack:
         log = None
         if checkpoint is not None:
-            log = stack.enter_context(closing(ArrayLog(checkpoint, ORIGIN, {"digest": digest})))
-            check_origin(log.path, log.origin["digest"], digest, "a computation")
+            log = stack.enter_context(closing(ArrayLog.of(checkpoint, ORIGIN, "a computation", digest)))
         progress = stack.enter_context(
             tqdm(total=int(inside.sum()), desc=description, unit="voxel", disable=not verbose)
         )
@@ -137,7 +141,7 @@ def map_volume(
                 extra = {name: values[block][chosen] for name, values in maps.items()}
                 yield index, volume.read(block)[chosen], extra
 
-        for index, part in _computed(apply, tasks(), n_jobs, scheduler):
+        for index, part in _computed(apply, tasks(), n_jobs, scheduler, worker_timeout):
             if not fits(blocks[index], part):
                 shapes = {name: values.shape for name, values in part.items()}
                 raise ValueError(f"apply must return arrays of the same names, a row a voxel; got {shapes}.")
@@ -152,10 +156,11 @@ def _computed(
     tasks: Iterator[tuple[int, NDArray, Rows]],
     n_jobs: int | None,
     scheduler: str | None,
+    worker_timeout: float | None,
 ) -> Iterator[tuple[int, Mapping[str, NDArray]]]:
     """Yield the results of tasks as they come; these are read when they are needed."""
     if scheduler is not None:
-        return run_on_cluster(scheduler, apply, tasks)
+        return run_on_cluster(scheduler, apply, tasks, worker_timeout)
     jobs = (delayed(_numbered)(apply, index, rows, extra) for index, rows, extra in tasks)
     return Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="2*n_jobs", batch_size=1)(jobs)
 

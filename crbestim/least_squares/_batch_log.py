@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._array_log import ArrayLog, damaged, parts_of, read_arrays, read_origin
-from .._files import check_checkpoint, check_origin
+from .._files import check_checkpoint
 from .._validation import FloatArray
 from ._result import VOXEL_ARRAYS, FitStatus, LeastSquaresResult
 
 _ORIGIN = "fit.json"
 _ENTRIES = ("digest", "fingerprint", "parameter_names", "target_names", "status")
-_AGREEMENT = 1e-4  # of fingerprints of the same fit
 
 
 class BatchLog:
@@ -40,18 +39,10 @@ class BatchLog:
     """
 
     def __init__(self, path: Any, digest: str, fingerprint: FloatArray, result: LeastSquaresResult) -> None:
-        own = (digest, fingerprint.tolist(), result.parameter_names, result.target_names, result.status.tolist())
-        self._log = ArrayLog(path, _ORIGIN, dict(zip(_ENTRIES, own, strict=True)))
-        try:
-            self._check(digest, fingerprint)
-        except BaseException:
-            self._log.close()
-            raise
-
-    def _check(self, digest: str, fingerprint: FloatArray) -> None:
-        known = np.array(self._log.origin["fingerprint"], dtype=np.float64)
-        same = known.shape == fingerprint.shape and np.allclose(known, fingerprint, _AGREEMENT, 0, equal_nan=True)
-        check_origin(self._log.path, self._log.origin["digest"] if same else None, digest, "a fit")
+        further = (result.parameter_names, result.target_names, result.status.tolist())
+        self._log = ArrayLog.of(
+            path, _ORIGIN, "a fit", digest, fingerprint, dict(zip(_ENTRIES[2:], further, strict=True))
+        )
 
     def close(self) -> None:
         """Let other runs use the directory."""

@@ -379,8 +379,7 @@ class SignalModel(ABC):
         columns = self._columns(names)
         free = [column for column, name in enumerate(self.parameter_names) if name not in fixed]
         position = [free.index(column) for column in columns]
-        # The Jacobian, its copy with M0's columns, and that one's copy as real numbers.
-        for chunk in self._chunks(len(theta), 3 * len(self.parameters) + 4, memory_limit):
+        for chunk in self._chunks(len(theta), self._bound_copies, memory_limit):
             where, factor = self._regular_point(theta[chunk], fixed)
             moved = (where != theta[chunk]).any(axis=1)
             signals, bounds = [], []
@@ -405,14 +404,26 @@ class SignalModel(ABC):
         fixed = check_names(known, self.parameter_names, "known")
         others = [name for name in self.parameter_names if name not in (*targets, *fixed)]
         columns = self._columns([*targets, *others])
-        for chunk in self._chunks(len(theta), 3 * len(self.parameters) + 4):
+        for chunk in self._chunks(len(theta), self._bound_copies):
             signal, jacobian = self._checked_pair(self._regular_point(theta[chunk], fixed)[0], basis)
             yield signal, _with_scale(signal, jacobian, columns, False)
 
     def _chunks(self, n: int, n_copies: int, memory_limit: int = _CHUNK_BYTES) -> Iterator[slice]:
         """Slices of n samples, each of which needs the memory of some complex signals."""
-        step = max(1, min(memory_limit, _CHUNK_BYTES) // (16 * self.n_timepoints * n_copies))
+        step = self._chunk_size(n_copies, memory_limit)
         return (slice(start, min(start + step, n)) for start in range(0, n, step))
+
+    def _chunk_size(self, n_copies: int, memory_limit: int) -> int:
+        return max(1, min(memory_limit, _CHUNK_BYTES) // (16 * self.n_timepoints * n_copies))
+
+    @property
+    def _bound_copies(self) -> int:
+        """The Jacobian, its copy with M0's columns, and that one's copy as real numbers, in signals."""
+        return 3 * len(self.parameters) + 4
+
+    def _bound_chunk(self, memory_limit: int) -> int:
+        """Samples whose signals and bounds `_stream_bounds` computes at a time, at most."""
+        return self._chunk_size(self._bound_copies, memory_limit)
 
     def _checked_signal(self, theta: FloatArray, basis: NDArray | None) -> NDArray:
         if basis is None:

@@ -148,6 +148,14 @@ def test_design(run, pulses):
         (["simulate", "--map", "T1=T1.nii", "--out", "none/a.nii"], "directory of none/a.nii"),
         (["simulate", "--map", "T1=T1.nii", "--prior", "bad.toml", "--out", "a.nii"], "--prior has no use with --map"),
         (["simulate", "--samples", "3", "--snr", "50", "--out", "a.npz"], "--snr has no use with --samples"),
+        (
+            ["simulate", "--samples", "3", "--worker-timeout", "5", "--out", "a.npz"],
+            "--worker-timeout has no use with --samples",
+        ),
+        (
+            ["simulate", "--map", "T1=T1.nii", "--worker-timeout", "5", "--out", "a.nii"],
+            "--worker-timeout has no use without --scheduler",
+        ),
         (["simulate", "--samples", "3", "--signal-model", "none.py:model", "--out", "a.npz"], "no file none.py"),
         (["simulate", "--samples", "3", "--signal-model", "epg", "--out", "a.npz"], "must be one of"),
         (["simulate", "--samples", "3", "--prior", "bad.toml", "--out", "a.npz"], "T1 cannot be used"),

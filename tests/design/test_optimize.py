@@ -1,6 +1,3 @@
-import multiprocessing
-import os
-import signal
 import time
 from dataclasses import replace
 
@@ -9,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from designs import LIMITS, SETTINGS, template, tissues
+from killed import kill_when
 from pandas.testing import assert_frame_equal
 from sklearn.exceptions import ConvergenceWarning
 
@@ -170,14 +168,7 @@ def _design_slowly(path):
 
 def test_killed_design_goes_on_to_the_same_result(tmp_path, reference):
     path = tmp_path / "design.npz"
-    process = multiprocessing.get_context("spawn").Process(target=_design_slowly, args=(path,))
-    process.start()
-    while not path.exists() and process.is_alive():
-        time.sleep(0.05)
-    time.sleep(0.5)
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    kill_when(path.exists, _design_slowly, path)
     same(design(checkpoint=path), reference)
 
 

@@ -1,16 +1,11 @@
 """What a fit tells of each voxel: status, M0, covariance; starts, batches, checkpoints."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from joblib import parallel_config
+from killed import kill_when
 from scipy import stats
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -416,37 +411,23 @@ def test_a_checkpoint_holds_finished_batches_and_the_rest_is_fitted(tmp_path, mo
         np.testing.assert_array_equal(getattr(read_results(path), name), getattr(expected, name))
 
 
-KILLED = """
-import sys, numpy as np
-from crbestim import InversionRecoveryModel, NLLSEstimator, Prior
-from scipy import stats
-prior = Prior({"T1": stats.uniform(0.5, 1.5), "efficiency": stats.uniform(0.7, 0.3)})
-model = InversionRecoveryModel((0.05, 0.1, 0.2, 0.4, 0.8, 1.2, 2.0, 4.0))
-X = np.load(sys.argv[1])
-fit = NLLSEstimator(
-    model, prior=prior, n_candidates=256, n_starts=2, batch_size=2, verbose=0, random_state=0, solver="scipy"
-)
-fit.fit().estimate(X, checkpoint=sys.argv[2])
-"""
+SLOW = {"n_starts": 2, "batch_size": 2, "solver": "scipy"}
+
+
+def _fit_slowly(X, path):
+    nlls(**SLOW).fit().estimate(X, checkpoint=path)
 
 
 def test_a_killed_fit_goes_on_where_it_was(tmp_path):
     _, X = noisy_data(120)
-    np.save(tmp_path / "X.npy", X)
     path = tmp_path / "fit"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path / "X.npy", path], env=os.environ)
-    deadline = time.monotonic() + 120
-    while len(list(path.glob("batch_*.npz"))) < 5 and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_when(lambda: len(list(path.glob("batch_*.npz"))) >= 5, _fit_slowly, X, path)
     partial = read_results(path)
     done = partial.status != FitStatus.NOT_FITTED
     assert 8 <= done.sum() < len(X)
-    options = {"n_starts": 2, "batch_size": 2, "solver": "scipy"}
-    result = nlls(**options).fit().estimate(X, checkpoint=path)
+    result = nlls(**SLOW).fit().estimate(X, checkpoint=path)
     np.testing.assert_array_equal(result.theta[done], partial.theta[done])
-    np.testing.assert_array_equal(result.theta, nlls(**options).fit().estimate(X).theta)
+    np.testing.assert_array_equal(result.theta, nlls(**SLOW).fit().estimate(X).theta)
 
 
 def test_a_checkpoint_of_another_fit_is_refused(tmp_path):

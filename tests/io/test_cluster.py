@@ -250,7 +250,7 @@ def separate_cluster(tmp_path):
                 time.sleep(0.05)
         with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
             client.wait_for_workers(1, timeout=60)
-        yield json.loads(file.read_text())["address"], programs[0]
+        yield json.loads(file.read_text())["address"], *programs
     finally:
         for running in programs:
             running.kill()
@@ -258,7 +258,7 @@ def separate_cluster(tmp_path):
 
 
 def test_loss_of_the_scheduler_is_told(volume, options, separate_cluster, tmp_path):
-    address, scheduler = separate_cluster
+    address, scheduler, _ = separate_cluster
     runs, log = tmp_path / "runs", tmp_path / "log"
     runs.mkdir()
     options["checkpoint"] = log
@@ -280,6 +280,36 @@ def test_loss_of_the_scheduler_is_told(volume, options, separate_cluster, tmp_pa
     found = map_volume(Recorded(moments, tmp_path / "second"), volume, **options)
     assert len(runs_of(tmp_path / "second")) == N_BLOCKS - kept
     assert_same(found, map_volume(moments, volume, verbose=0))
+
+
+def test_loss_of_all_workers_is_told(volume, options, separate_cluster, tmp_path):
+    address, _, worker = separate_cluster
+    runs, options["checkpoint"] = tmp_path / "runs", tmp_path / "log"
+    runs.mkdir()
+
+    def kill():
+        while not list((tmp_path / "log").glob("batch_*.npz")):
+            time.sleep(0.01)
+        worker.kill()
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    with pytest.raises(OSError, match="scheduler: all workers of .* are gone, and no new one came in 0.5 s"):
+        map_volume(Recorded(moments, runs, 0.2), volume, scheduler=address, worker_timeout=0.5, **options)
+    thread.join(timeout=1)
+    assert not thread.is_alive()
+    kept = len(list((tmp_path / "log").glob("batch_*.npz")))
+    assert 1 <= kept < N_BLOCKS
+    (tmp_path / "second").mkdir()
+    found = map_volume(Recorded(moments, tmp_path / "second"), volume, **options)
+    assert len(runs_of(tmp_path / "second")) == N_BLOCKS - kept
+    assert_same(found, map_volume(moments, volume, verbose=0))
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0])
+def test_timeout_must_be_positive(volume, timeout):
+    with pytest.raises(ValueError, match="worker_timeout must be positive"):
+        map_volume(moments, volume, worker_timeout=timeout, verbose=0)
 
 
 def test_worker_without_the_function_is_told(volume, separate_cluster, tmp_path, monkeypatch):
