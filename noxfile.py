@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import nox
 
-nox.needs_version = ">=2024.10.9"
+nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "types", "tests", "doctests"]
 nox.options.reuse_existing_virtualenvs = True
 
