@@ -18,16 +18,16 @@ from reproducibility import CASES, COMPUTATIONS, RECOVERY, RECOVERY_PRIOR, diffe
 from crbestim import DictionaryMatcher
 
 # Largest differences that are allowed, relative to the root mean square over the voxels; all others are none.
-NETWORK = 1e-5  # single precision
-MONTE_CARLO = 1e-2  # another block has other random numbers
+SINGLE_PRECISION = 1e-5
 TOLERANCES = {
-    ("other chunks", "predict of a network"): NETWORK,
-    ("other chunks", "estimate_volume"): NETWORK,
-    ("other chunks", "PosteriorMean"): MONTE_CARLO,
-    ("two jobs", "estimate_volume"): NETWORK,
-    ("two threads", "CRBWeightedRegressor.fit"): 1e-2,
-    ("two threads", "predict of a network"): NETWORK,
-    ("two threads", "estimate_volume"): NETWORK,
+    ("other chunks", "predict of a network"): SINGLE_PRECISION,
+    ("other chunks", "estimate_volume"): SINGLE_PRECISION,
+    ("other chunks", "PosteriorMean"): 1e-2,  # other random numbers
+    ("two jobs", "estimate_volume"): SINGLE_PRECISION,
+    ("two threads", "CRBWeightedRegressor.fit"): 1e-2,  # rounding grows in every step
+    ("two threads", "predict of a network"): SINGLE_PRECISION,
+    ("two threads", "estimate_volume"): SINGLE_PRECISION,
+    ("two threads", "optimize_sequence"): 1e-4,  # as does that of a search
 }
 
 
