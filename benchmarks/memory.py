@@ -63,10 +63,9 @@ def volume(n):
         path = Path(folder, "images.cfl")
         run_here("write_volume", n, "--output", path)  # elsewhere: the images stay out of this process
         found = estimate_volume(load_pretrained(NETWORK), open_coefficients(path, 13), noise_std=0.02, verbose=0)
-    return [
-        found.quality,
-        *(values for each in found.maps for values in (each.values, each.std) if values is not None),
-    ]
+    images = np.broadcast_to(np.complex64(0), (n, 13))  # of the size of the file, which is mapped into memory
+    maps = [values for each in found.maps for values in (each.values, each.std) if values is not None]
+    return [images, found.quality, *maps]
 
 
 def write_volume(n, path):

@@ -46,6 +46,26 @@ class ProgressBar(Callback):
             del self.bar_
 
 
+class EpochSeed(Callback):
+    """Seed what a network draws in an epoch, such as dropout, by the epoch's number.
+
+    A resumed training then draws what an uninterrupted one would have drawn.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the training.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Seed torch's generators."""
+        [seed] = np.random.SeedSequence([self.seed, len(net.history)]).generate_state(1)
+        seed_torch(int(seed), net.device)
+
+
 class NonFiniteLossError(ValueError):
     """The training loss became NaN or infinite."""
 
@@ -173,6 +193,13 @@ class TrainingCheckpoint(Callback):
             self.safeguard.weights_ = state["kept"]
             net.history.clear()
             net.history.extend(json.loads(state["history"]))
+
+
+def seed_torch(seed: int, device: str) -> None:
+    """Seed the processor's generator and, for a CUDA device, those of CUDA; `torch.manual_seed` seeds them always."""
+    torch.default_generator.manual_seed(seed)
+    if torch.device(device).type == "cuda":
+        torch.cuda.manual_seed_all(seed)
 
 
 def _epochs_since_best(net: Any, first_epoch: int) -> int:

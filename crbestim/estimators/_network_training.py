@@ -18,7 +18,7 @@ from .._validation import FloatArray
 from ..nn import Criterion, EstimatorNetwork, FingerprintNetwork, ResidualNetwork
 from ..noise import NoiseModel
 from ._batches import FingerprintBatches
-from ._callbacks import NonFiniteLossError
+from ._callbacks import EpochSeed, NonFiniteLossError, seed_torch
 from ._recipes import Recipe, Stages
 
 _CALIBRATION_ROWS = 65536
@@ -40,7 +40,7 @@ def build_networks(
     They are adapted to clean data X and standardised parameters theta, which are zero at `zero`.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        seed_torch(seed, "cpu")
         estimate = build(*shape)
         if not isinstance(estimate, FingerprintNetwork):
             raise TypeError(f"network must make a FingerprintNetwork; got {type(estimate).__name__}.")
@@ -83,7 +83,7 @@ def build_training(
         iterator_valid=FingerprintBatches,
         **{f"iterator_train__{name}": value for name, value in (common | training).items()},
         **{f"iterator_valid__{name}": value for name, value in (common | validation).items()},
-        callbacks=[*clipping, ("schedule", schedule), *callbacks],
+        callbacks=[*clipping, ("schedule", schedule), ("epoch_seed", EpochSeed(seed)), *callbacks],
         callbacks__print_log=None,
         verbose=0,
         device=device,
@@ -93,6 +93,8 @@ def build_training(
 
 def run_training(net: NeuralNet, X: dict[str, NDArray], theta: NDArray, bound: FloatArray) -> None:
     """Train for the epochs that are left; the net ends with weights of a whole epoch, whatever happens.
+
+    What the network draws itself, as dropout does, leaves torch's global generators as they were.
 
     Raises
     ------
@@ -107,7 +109,9 @@ def run_training(net: NeuralNet, X: dict[str, NDArray], theta: NDArray, bound: F
     net.iterator_train__first_epoch = net.iterator_valid__first_epoch = done
     try:
         if done < total and not early_stop.reached(net):
-            net.partial_fit(X, (theta, bound), epochs=total - done)
+            devices = range(torch.cuda.device_count()) if torch.device(net.device).type == "cuda" else ()
+            with torch.random.fork_rng(devices=devices):
+                net.partial_fit(X, (theta, bound), epochs=total - done)
     except NonFiniteLossError:
         if net.history:
             net.history.pop()

@@ -14,7 +14,7 @@ from crbestim._validation import stack_complex
 from crbestim.estimators import _callbacks
 from crbestim.estimators._batches import FingerprintBatches
 from crbestim.estimators._recipes import RECIPES, OneCycle, Stages, StepDecay
-from crbestim.nn import BiasReducedLoss, ResidualNetwork
+from crbestim.nn import BiasReducedLoss, FingerprintNetwork, ResidualNetwork
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,19 @@ def data():
 def regressor(loss="crb", **kwargs):
     defaults = {"max_epochs": 4, "batch_size": 128, "verbose": 0, "random_state": 0}
     return CRBWeightedRegressor(loss, **(defaults | kwargs))
+
+
+class NetworkWithDropout(FingerprintNetwork):
+    """Draws random numbers in every step of a training."""
+
+    def __init__(self, n_inputs, n_outputs, n_covariates):
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(n_inputs, 16), torch.nn.ReLU(), torch.nn.Dropout(), torch.nn.Linear(16, n_outputs)
+        )
+
+    def forward(self, x, covariates=None):
+        return self.layers(torch.nn.functional.normalize(x))
 
 
 @pytest.mark.parametrize(
@@ -64,21 +77,37 @@ def test_prediction_does_not_depend_on_amplitude_and_phase(data):
     np.testing.assert_allclose(fitted.predict(scaled), fitted.predict(X), rtol=1e-3)
 
 
-def test_the_same_seed_gives_the_same_network(data):
+@pytest.mark.parametrize("network", ["residual", NetworkWithDropout])
+def test_the_same_seed_gives_the_same_network(data, network):
     X, y, crb = data
-    first, second = (regressor().fit(X, y, crb=crb).predict(X) for _ in range(2))
+    first, second = (regressor(network=network).fit(X, y, crb=crb).predict(X) for _ in range(2))
     np.testing.assert_array_equal(first, second)
-    assert not np.array_equal(first, regressor(random_state=1).fit(X, y, crb=crb).predict(X))
+    assert not np.array_equal(first, regressor(network=network, random_state=1).fit(X, y, crb=crb).predict(X))
 
 
-def test_training_leaves_the_global_random_state_alone(data):
+def test_dropout_differs_between_the_epochs(data):
+    drawn = []
+
+    class Recording(NetworkWithDropout):
+        def forward(self, x, covariates=None):
+            if self.training:
+                drawn.append(self.layers[2](torch.ones(16)))
+            return super().forward(x, covariates)
+
+    X, y, crb = data
+    regressor(network=Recording, max_epochs=2).fit(X, y, crb=crb)
+    assert len({tuple(mask.tolist()) for mask in drawn}) > len(drawn) / 2
+
+
+@pytest.mark.parametrize("network", ["residual", NetworkWithDropout])
+def test_training_leaves_the_global_random_state_alone(data, network):
     X, y, crb = data
     torch.manual_seed(3)
     np.random.seed(3)  # noqa: NPY002
     expected = torch.rand(3), np.random.rand(3)  # noqa: NPY002
     torch.manual_seed(3)
     np.random.seed(3)  # noqa: NPY002
-    regressor(max_epochs=1).fit(X, y, crb=crb)
+    regressor(network=network, max_epochs=1).fit(X, y, crb=crb)
     assert torch.equal(torch.rand(3), expected[0])
     np.testing.assert_array_equal(np.random.rand(3), expected[1])  # noqa: NPY002
 
@@ -359,6 +388,7 @@ def kill_after(monkeypatch, epochs):
         {"max_epochs": 6, "patience": 6},
         {"max_epochs": 4, "loss": "bias-reduced", "refinement_epochs": 3},
         {"max_epochs": 2, "loss": "bias-reduced", "refinement_epochs": 3, "patience": 3},
+        {"max_epochs": 5, "network": NetworkWithDropout},
     ],
 )
 def test_resumed_training_equals_uninterrupted_training(data, tmp_path, monkeypatch, settings):
