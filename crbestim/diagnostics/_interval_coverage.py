@@ -112,8 +112,8 @@ def interval_coverage(
 
 
 def _checked_levels(levels: Sequence[float]) -> FloatArray:
-    values = numeric_array(levels, "levels").real
-    if values.ndim != 1 or not len(values) or not ((values > 0) & (values < 1)).all():
+    values = numeric_array(levels, "levels")
+    if values.dtype.kind == "c" or values.ndim != 1 or not len(values) or not ((values > 0) & (values < 1)).all():
         raise ValueError(f"levels must be numbers between 0 and 1; got {levels!r}.")
     return values
 
