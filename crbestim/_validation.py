@@ -285,7 +285,8 @@ def check_repetition_time(value: float) -> float:
 
 def check_not_negative(value: float, name: str) -> float:
     """Return a finite float that is not negative."""
-    is_zero = isinstance(value, (int, float)) and not isinstance(value, bool) and value == 0
+    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    is_zero = is_number and value == 0
     return 0.0 if is_zero else check_positive(value, name)
 
 

@@ -90,13 +90,14 @@ class NoiseCovariance:
         if values.shape[1] < values.shape[0]:
             raise ValueError(f"root must have at least as many columns as rows; got shape {values.shape}.")
         # C is not formed, as its condition number is the square of the root's.
+        matrix = _product(values, values.conj().T, "root")
         upper = np.linalg.qr(values.conj().T, mode="r")
         diagonal = np.diagonal(upper).copy()
         if _is_singular(diagonal, np.linalg.norm(values, axis=1), eps):
             raise ValueError("root must have full row rank: the covariance must be positive definite.")
         covariance = cls.__new__(cls)
         positive = (upper * (np.abs(diagonal) / diagonal)[:, None]).conj().T
-        covariance._keep(_product(values, values.conj().T, "root"), positive)
+        covariance._keep(matrix, positive)
         return covariance
 
     @classmethod
@@ -181,8 +182,6 @@ class NoiseCovariance:
             If there is no such axis, it has another length, or values are not finite.
         """
         array = numeric_array(values, "values")
-        if not array.size:
-            raise ValueError(f"values is empty: shape {array.shape}.")
         if not -array.ndim <= axis < array.ndim:
             raise ValueError(f"values must have an axis {axis}; got shape {array.shape}.")
         self._check_length(array.shape[axis])

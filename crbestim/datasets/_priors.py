@@ -243,6 +243,8 @@ def _limit(value: float | FloatArray, name: str) -> FloatArray:
     values = numeric_array(value, name)
     if isinstance(value, bool | np.bool_) or values.dtype.kind == "c":
         raise TypeError(f"{name} must be real numbers; got {value!r}.")
+    if not values.size:
+        raise ValueError(f"{name} is empty.")
     check_finite(values, name)
     return values
 

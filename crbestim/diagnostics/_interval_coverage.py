@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from tqdm.auto import tqdm
 
-from .._validation import FloatArray, check_count, check_targets, numeric_array, random_generator
+from .._validation import FloatArray, check_count, check_targets, numeric_array, random_generator, spread_of
 from ..metrics._response import checked_estimate, checked_signals
 from ..noise import NoiseModel
 from ._target_names import checked_target_names
@@ -72,6 +72,7 @@ def interval_coverage(
     """
     X, is_real = checked_signals(estimator, X, real)
     truth = check_targets(y, len(X))
+    spread_of(truth)
     names = checked_target_names(estimator, y, target_names, truth.shape[1])
     check_count(n_realizations, "n_realizations", minimum=2)
     widths = stats.norm.ppf((1 + _checked_levels(levels)) / 2)

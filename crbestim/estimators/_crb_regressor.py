@@ -302,7 +302,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         _refuse_complex(X)
-        with np.errstate(over="ignore"):  # scikit-learn raises
+        with np.errstate(over="ignore", invalid="ignore"):  # scikit-learn raises
             checked = validate_data(self, X, reset=False, dtype=np.float32)
         values: NDArray = np.require(checked, requirements="W")
         present = np.asarray(values.any(axis=1))

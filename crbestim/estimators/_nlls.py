@@ -225,7 +225,8 @@ class NLLSEstimator(ModelEstimator):
         Returns
         -------
         targets : ndarray of shape (n, p)
-            With symmetries folded. NaN for a row of zeros, as in a masked background, and for one that is not finite.
+            With symmetries folded. NaN for a row of zeros, as in a masked background, for one that is not finite, and
+            where no fit is possible, as the model has no signal for the covariates.
         std : ndarray of shape (n, p)
             Only with `return_std`: their standard deviations (see `LeastSquaresResult.covariance`).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,8 +123,8 @@ def estimate_volume(
 
 
 def _noise_map(noise_std: float | FloatArray, volume: Volume, mask: NDArray[np.bool_] | None) -> FloatArray:
-    if isinstance(noise_std, float | int):
-        return np.broadcast_to(check_positive(noise_std, "noise_std"), volume.shape)
+    if np.isscalar(noise_std):
+        return np.broadcast_to(check_positive(cast(float, noise_std), "noise_std"), volume.shape)
     values = numeric_array(noise_std, "noise_std")
     if not values.ndim:
         return np.broadcast_to(check_positive(values.item(), "noise_std"), volume.shape)

@@ -47,8 +47,8 @@ def save_volume(
     OSError
         If it cannot be written; then there is none, or the old one.
     """
-    if np.asarray(values).dtype.kind not in "iu":
-        values = numeric_array(values, "values")
+    checked = numeric_array(values, "values")
+    values = values if np.asarray(values).dtype.kind in "iu" else checked
     values = np.asarray(values)
     if values.ndim not in (3, 4) or not values.size:
         raise ValueError(

@@ -52,7 +52,9 @@ def _targets() -> dict[str, Argument]:
     one = {"one dimension less": "one target"}
     return {
         "y": Argument(y, fixed_axes=(0,), columns=("T2",), by_name=False, documented=one, synonyms=SCIKIT_LEARN),
-        "crb": Argument(crb, fixed_axes=(0,), columns=("T2",), by_name=False, positive=True, documented=INFINITE_BOUND | one),
+        "crb": Argument(
+            crb, fixed_axes=(0,), columns=("T2",), by_name=False, positive=True, documented=INFINITE_BOUND | one
+        ),
     }
 
 
@@ -110,7 +112,7 @@ def _least_squares_settings() -> dict[str, Argument]:
         "X": _voxels(documented=VOXELS | OPTIONAL, synonyms=(*SCIKIT_LEARN, "y")),
         "y": Argument(material.decay_data()[1][:3], documented=OPTIONAL | {"one dimension less": "one target"},
                       fixed_axes=(1,)),
-        "basis": basis(N_ECHOES, 3),
+        "basis": basis(N_ECHOES, 2),
         "covariance": covariance(N_ECHOES),
         "noise_std": Argument(0.01, "number", positive=True, documented={"None": "from the residual"}),
         "n_starts": Argument(2, "count"),
@@ -211,7 +213,7 @@ CALLS = [
         "Pipeline.predict_coefficients",
         lambda C: material.pipeline().predict_coefficients(C),
         lambda: {"C": Argument(material.noisy() @ material.compressor().basis_, numbers="complex", fixed_axes=(1,),
-                               documented={"zeros": "NaN for a row of zeros", "one dimension more": "an image"})},
+                               synonyms=("X",), documented={"zeros": "NaN for a row of zeros", "one dimension more": "an image"})},
         tolerance=1e-5,
     ),
     Call("NLLSEstimator.fit", _least_squares, _least_squares_settings, weight=0.2, tolerance=1e-6, holds=("nan",)),
@@ -227,7 +229,7 @@ CALLS = [
         "NLLSEstimator.predict, covariates",
         lambda covariates: material.fitted_with_known_t1().predict(material.noisy(), covariates=covariates),
         lambda: {"covariates": Argument(np.array([[0.9], [1.1], [1.3]]), fixed_axes=(0, 1), columns=("T1",),
-                                        times=("T1",), documented={"one dimension less": "a single one"})},
+                                        times=("T1",), documented={"one dimension less": "a single one", "tiny": "NaN where the model has no signal"})},
         weight=0.2,
         tolerance=1e-6,
     ),

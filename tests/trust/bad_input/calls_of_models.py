@@ -270,8 +270,8 @@ CALLS = [
         lambda: {
             "mean": Argument(1.0, "number"),
             "std": Argument(0.5, "number", positive=True),
-            "low": Argument(0.1, "number"),
-            "high": Argument(2.0, "number"),
+            "low": Argument(0.1, "number", documented={"several numbers": "a distribution for each"}),
+            "high": Argument(2.0, "number", documented={"several numbers": "a distribution for each"}),
         },
     ),
     Call(
@@ -315,8 +315,16 @@ CALLS = [
         "design.SequenceConstraints",
         lambda **given: design.SequenceConstraints(**given).table(material.sequence()).to_numpy(float),
         lambda: {
-            "flip_angle": Argument(np.array([0.0, 3.0]), fixed_axes=(0,), angles=True, documented={"torch tensor": "a pair"}),
-            "pulse_duration": Argument(np.array([1e-4, 2e-3]), fixed_axes=(0,), positive=True, times=("all",), documented={"torch tensor": "a pair"}),
+            "flip_angle": Argument(
+                np.array([0.0, 3.0]), fixed_axes=(0,), angles=True, documented={"torch tensor": "a pair"}
+            ),
+            "pulse_duration": Argument(
+                np.array([1e-4, 2e-3]),
+                fixed_axes=(0,),
+                positive=True,
+                times=("all",),
+                documented={"torch tensor": "a pair"},
+            ),
             "rf_amplitude": Argument(9e3, "number", positive=True),
             "rf_power": Argument(2e5, "number", positive=True, documented={"None": "no limit"}),
             "hybrid_state_error": Argument(0.1, "number", positive=True, documented={"None": "no limit"}),

@@ -22,7 +22,9 @@ INFINITE_BOUND = {"infinity": "an entry without information"}
 def _noise_settings() -> dict[str, Argument]:
     return {
         "noise_std": noise_std(),
-        "m0_range": Argument(np.array([0.1, 1.0]), fixed_axes=(0,), positive=True, documented={"torch tensor": "a pair"}),
+        "m0_range": Argument(
+            np.array([0.1, 1.0]), fixed_axes=(0,), positive=True, documented={"torch tensor": "a pair"}
+        ),
         "covariance": covariance(4),
     }
 
@@ -132,7 +134,7 @@ CALLS = [
         NoiseCovariance(material.covariance(4)).whiten,
         lambda: {"values": Argument(np.random.default_rng(0).standard_normal((5, 4)), numbers="either",
                                     fixed_axes=(1,), synonyms=("data",),
-                                    documented={"one dimension more": "any array"})},
+                                    documented={"one dimension more": "any array", "no rows": "no rows"})},
     ),
     Call(
         "NoiseCovariance.compress",
@@ -186,7 +188,7 @@ CALLS = [
             "noise_std": Argument(0.01, "number", positive=True),
             "significance": Argument(1e-3, "number", positive=True),
         },
-        holds=("nan",),
+        holds=("nan", "inf"),
         weight=0.1,
     ),
 ]  # fmt: skip
