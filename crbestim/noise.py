@@ -125,8 +125,8 @@ class NoiseModel:
         """
         if not 1 / _GREATEST_SNR <= check_positive(snr, "snr") <= _GREATEST_SNR:
             raise ValueError(
-                f"snr must lie between {1 / _GREATEST_SNR:g} and {_GREATEST_SNR:g}, beyond which the signal or the noise "
-                f"is lost in rounding; got {snr:g}."
+                f"snr must lie between {1 / _GREATEST_SNR:g} and {_GREATEST_SNR:g}, beyond which signal or noise is "
+                f"lost in rounding; got {snr:g}."
             )
         return cls(noise_std=1 / float(snr), m0_range=(1.0, 1.0), covariance=covariance)
 

@@ -7,7 +7,7 @@ from abc import abstractmethod
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._validation import FloatArray, check_finite, check_option, numeric_array
+from .._validation import FloatArray, check_option, numeric_array
 from ._base import SignalModel
 
 _LONGEST = 100.0  # s: what is longer is most likely in ms
@@ -57,11 +57,11 @@ def protocol_values(
         raise TypeError(f"{name} must be real; got {array.dtype}.")
     if array.ndim != 1 or not len(array):
         raise ValueError(f"{name} must be one-dimensional with at least one value; got shape {array.shape}.")
-    check_finite(array, name)
-    if array.min() < least or array.max() > most:
+    finite = np.isfinite(array).all()
+    if not finite or array.min() < least or array.max() > most:
         other = {"s": " Are they in ms?", "rad": " Are they in degrees?"}
         raise ValueError(
             f"{name} must be finite and from {least:g} to {most:g} {unit}; got {array.min():g} to {array.max():g}. "
-            f"All quantities are in SI units, angles in rad.{other.get(unit, '') if array.max() > most else ''}"
+            f"All quantities are in SI units, angles in rad.{other.get(unit, '') if finite and array.max() > most else ''}"
         )
     return tuple(array.astype(float).tolist())

@@ -119,7 +119,7 @@ def test_a_change_of_the_array_does_not_change_the_model():
         (([0.1, np.nan],), ValueError, "echo_times must be finite"),
         (([0.1, None],), ValueError, "echo_times must be finite"),
         (([0.1, np.inf],), ValueError, "echo_times must be finite"),
-        (([0.1, -0.1],), ValueError, "echo_times must be finite and from 0 to 100 s"),
+        (([0.1, -0.1],), ValueError, "echo_times must be finite and from 0 to 10 s"),
         (([0.1, 0.2j],), TypeError, "echo_times must be real"),
         ((["0.1", "0.2"],), TypeError, "echo_times must hold numbers"),
         (("0.1",), TypeError, "echo_times must hold numbers"),

@@ -136,7 +136,10 @@ CALLS = [
     Call(
         "SVDCompressor.fit",
         lambda X, n_components: np.abs(SVDCompressor(n_components).fit(X).basis_),
-        lambda: {"X": _training_signals(synonyms=(*SCIKIT_LEARN, "n_components")), "n_components": Argument(1, "count")},
+        lambda: {
+            "X": _training_signals(synonyms=(*SCIKIT_LEARN, "n_components")),
+            "n_components": Argument(1, "count"),
+        },
         tolerance=1e-6,
     ),
     Call(
@@ -213,7 +216,8 @@ CALLS = [
         "Pipeline.predict_coefficients",
         lambda C: material.pipeline().predict_coefficients(C),
         lambda: {"C": Argument(material.noisy() @ material.compressor().basis_, numbers="complex", fixed_axes=(1,),
-                               synonyms=("X",), documented={"zeros": "NaN for a row of zeros", "one dimension more": "an image"})},
+                               synonyms=("X",),
+                               documented={"zeros": "NaN for a row of zeros", "one dimension more": "an image"})},
         tolerance=1e-5,
     ),
     Call("NLLSEstimator.fit", _least_squares, _least_squares_settings, weight=0.2, tolerance=1e-6, holds=("nan",)),
@@ -229,7 +233,8 @@ CALLS = [
         "NLLSEstimator.predict, covariates",
         lambda covariates: material.fitted_with_known_t1().predict(material.noisy(), covariates=covariates),
         lambda: {"covariates": Argument(np.array([[0.9], [1.1], [1.3]]), fixed_axes=(0, 1), columns=("T1",),
-                                        times=("T1",), documented={"one dimension less": "a single one", "tiny": "NaN where the model has no signal"})},
+                                        times=("T1",), documented={"one dimension less": "a single one",
+                                                                    "tiny": "NaN where the model has no signal"})},
         weight=0.2,
         tolerance=1e-6,
     ),

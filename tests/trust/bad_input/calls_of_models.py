@@ -305,7 +305,7 @@ CALLS = [
             ),
         },
         holds=("inf",),
-    ),  # fmt: skip
+    ),
     Call(
         "make_grid",
         _grid,

@@ -55,7 +55,8 @@ def clean_data(n: int = 5, **changes: Any) -> dict[str, Argument]:
     X, y, crb = (array[:n] for array in material.decay_data())
     return {
         "X": Argument(X, numbers="complex", fixed_axes=(0, 1), synonyms=("y", "covariance"), documented=SINGLE),
-        "y": Argument(y, fixed_axes=(0,), columns=("target0",), by_name=False, documented={"one dimension less": "one target"}),
+        "y": Argument(y, fixed_axes=(0,), columns=("target0",), by_name=False,
+                      documented={"one dimension less": "one target"}),
         "crb": Argument(
             crb, fixed_axes=(0,), columns=("target0",), by_name=False, positive=True,
             documented=INFINITE_BOUND | {"one dimension less": "one target"},

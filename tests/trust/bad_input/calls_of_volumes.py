@@ -129,6 +129,7 @@ CALLS = [
     Call("acquisition.KSpaceData.with_noise", lambda **given: _kspace().with_noise(**given).samples, lambda: {
         "noise_std": Argument(0.1, "number"),
         "random_state": Argument(0, "object", documented={"a boolean": "a seed"})}),
-    Call("acquisition.compress_coils", lambda n_coils: acquisition.compress_coils(_kspace(), n_coils).samples, lambda: {
+    Call("acquisition.compress_coils", lambda n_coils: acquisition.compress_coils(_kspace(), n_coils).samples,
+         lambda: {
         "n_coils": Argument(2, "count")}),
 ]  # fmt: skip
