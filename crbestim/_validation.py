@@ -359,6 +359,9 @@ def _numbers_of_objects(values: NDArray, name: str) -> NDArray:
     """Return objects as double precision; raise TypeError if they are no numbers."""
     if not values.ndim:
         raise TypeError(f"{name} must hold numbers; got {type(values.item()).__name__}.")
+    missing = next((value for value in values.flat if value is None or value is pd.NaT), 0)
+    if missing is None or missing is pd.NaT:
+        raise TypeError(f"{name} must hold numbers; got {missing}.")
     is_complex = any(isinstance(value, (complex, np.complexfloating)) for value in values.flat)
     try:
         return values.astype(np.complex128 if is_complex else np.float64)

@@ -59,9 +59,9 @@ def protocol_values(
         raise ValueError(f"{name} must be one-dimensional with at least one value; got shape {array.shape}.")
     finite = np.isfinite(array).all()
     if not finite or array.min() < least or array.max() > most:
-        other = {"s": " Are they in ms?", "rad": " Are they in degrees?"}
+        guess = {"s": " Are they in ms?", "rad": " Are they in degrees?"}.get(unit, "")
         raise ValueError(
             f"{name} must be finite and from {least:g} to {most:g} {unit}; got {array.min():g} to {array.max():g}. "
-            f"All quantities are in SI units, angles in rad.{other.get(unit, '') if finite and array.max() > most else ''}"
+            f"All quantities are in SI units, angles in rad.{guess if finite and array.max() > most else ''}"
         )
     return tuple(array.astype(float).tolist())

@@ -117,7 +117,7 @@ CALLS = [
     Call("io.estimate_volume", _estimated, lambda: {
         "mask": _mask(documented={"None": "where not all is zero"}),
         "noise_std": _map(value=np.full(SHAPE, 0.01), positive=True, documented={
-            "None": "no standard deviations", "a scalar": "the same everywhere"}),
+            "None": "no standard deviations", "not positive": "outside of the mask", "a scalar": "the same everywhere"}),
     }, holds=("nan",)),
     Call("acquisition.koosh_ball_trajectory", acquisition.koosh_ball_trajectory, lambda: {
         "n_echoes": Argument(3, "count"), "n_cycles": Argument(2, "count"), "n_samples": Argument(4, "count")}),
