@@ -268,9 +268,13 @@ def check_positive(value: float, name: str) -> float:
     """Return a finite positive float."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be a number; got {type(value).__name__}.")
-    if not np.isfinite(value) or value <= 0:
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise ValueError(f"{name} must be positive and finite; it is beyond the range of numbers.") from error
+    if not np.isfinite(number) or number <= 0:
         raise ValueError(f"{name} must be positive and finite; got {value}.")
-    return float(value)
+    return number
 
 
 def check_repetition_time(value: float) -> float:

@@ -309,6 +309,8 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         extra = self._covariates.standardised(covariates, len(values), present)
         module = self.module_.eval()
         estimate = self._apply(module.estimate, values, extra) * self.target_scale_ + self.target_mean_
+        if not np.isfinite(estimate[present]).all():
+            raise ValueError("X or covariates are so large that the network's answer is not finite.")
         estimate[~present] = np.nan
         estimate = estimate[:, 0] if self._single_target else estimate
         if not return_std:

@@ -16,6 +16,7 @@ from .arguments import Argument, Call
 from .calls_of_models import basis
 
 SHAPE = (2, 3, 2)
+OUTSIDE = dict.fromkeys(("NaN", "infinity", "minus infinity"), "outside of the mask")
 
 
 def _coefficients() -> np.ndarray:
@@ -113,11 +114,12 @@ CALLS = [
         tolerance=1e-6,
     ),
     Call("io.map_volume", _mapped, lambda: {"mask": _mask(documented={"None": "where not all is zero"}),
-                                            "weight": _map(numbers="either")}, holds=("nan",)),
+                                            "weight": _map(numbers="either", documented=OUTSIDE)}, holds=("nan",)),
     Call("io.estimate_volume", _estimated, lambda: {
         "mask": _mask(documented={"None": "where not all is zero"}),
         "noise_std": _map(value=np.full(SHAPE, 0.01), positive=True, documented={
-            "None": "no standard deviations", "not positive": "outside of the mask", "a scalar": "the same everywhere"}),
+            "None": "no standard deviations", "not positive": "outside of the mask", **OUTSIDE,
+            "a scalar": "the same everywhere"}),
     }, holds=("nan",)),
     Call("acquisition.koosh_ball_trajectory", acquisition.koosh_ball_trajectory, lambda: {
         "n_echoes": Argument(3, "count"), "n_cycles": Argument(2, "count"), "n_samples": Argument(4, "count")}),
