@@ -112,7 +112,7 @@ def test_a_change_of_the_array_does_not_change_the_model():
     ("arguments", "error", "message"),
     [
         ((0.1,), ValueError, "echo_times must be one-dimensional"),
-        ((None,), ValueError, "echo_times must be one-dimensional"),
+        ((None,), TypeError, "echo_times must hold numbers"),
         (([],), ValueError, "echo_times must be one-dimensional with at least one value"),
         (([[0.1, 0.2]],), ValueError, "echo_times must be one-dimensional"),
         (([[0.1], [0.1, 0.2]],), ValueError, "echo_times must be a regular array"),
