@@ -264,7 +264,10 @@ class TruncatedNormalBelow:
 
 
 def _given(distribution: Distribution | Conditional, theta: pd.DataFrame) -> Distribution:
-    return distribution if hasattr(distribution, "ppf") else distribution(theta)
+    given = distribution if hasattr(distribution, "ppf") else distribution(theta)
+    if not hasattr(given, "ppf"):
+        raise TypeError(f"distributions: a callable must return a scipy.stats distribution; got {type(given).__name__}.")
+    return given
 
 
 def unit_cube(
