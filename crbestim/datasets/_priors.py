@@ -266,7 +266,8 @@ class TruncatedNormalBelow:
 def _given(distribution: Distribution | Conditional, theta: pd.DataFrame) -> Distribution:
     given = distribution if hasattr(distribution, "ppf") else distribution(theta)
     if not hasattr(given, "ppf"):
-        raise TypeError(f"distributions: a callable must return a scipy.stats distribution; got {type(given).__name__}.")
+        found = type(given).__name__
+        raise TypeError(f"distributions: a callable must return a scipy.stats distribution; got {found}.")
     return given
 
 
