@@ -17,7 +17,7 @@ nox.options.sessions = ["lint", "types", "tests", "doctests"]
 nox.options.reuse_existing_virtualenvs = True
 
 OLDEST_PYTHON, NEWEST_PYTHON = "3.11", "3.13"
-RUNTIME_EXTRAS = ("plot", "cluster", "pulseq", "phantom")
+RUNTIME_EXTRAS = ("plot", "cluster", "pulseq", "skops", "phantom")
 BENCHMARKS = """
 benchmarks/subspaces.py --sizes 9 9 --n-samples 64 --n-held-out 64
 benchmarks/hybrid_state_accuracy.py --n-voxels 24 --n-bounds 4 --output {results}/accuracy.png
@@ -30,6 +30,7 @@ benchmarks/network_study.py --fast --n-epochs 2 --n-paper-epochs 1 --n-realizati
 benchmarks/yardstick.py --fast --n-voxels 4 --n-steps 3 --output {results}/yardstick.csv
 benchmarks/volume_speed.py --shape 16 16 4 --n-rounds 1
 benchmarks/cluster_scaling.py --network-voxels 2048 --fit-voxels 64 --workers 1 --n-rounds 1
+benchmarks/memory.py --fraction 0.001
 benchmarks/release_network.py --fast --output {results}/network.safetensors
 """  # noqa: E501 - a command is a line
 

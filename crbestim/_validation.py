@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[Any]
 ComplexArray = NDArray[Any]
 
+_LONGEST_REPETITION_TIME = 1.0  # s
+
 
 def stack_complex(coefficients: ComplexArray) -> FloatArray:
     """Turn complex (n, k) into stacked real [Re | Im], (n, 2k)."""
@@ -36,9 +38,18 @@ def unstack_complex(stacked: FloatArray, name: str = "X") -> ComplexArray:
     return stacked[..., :half] + 1j * stacked[..., half:]
 
 
-def is_complex(array: ArrayLike) -> bool:
-    """Tell whether array-like data hold complex numbers."""
-    return bool(np.asarray(array).dtype.kind == "c")
+def is_complex(array: ArrayLike, name: str = "X") -> bool:
+    """Tell whether array-like data hold complex numbers.
+
+    Sparse matrices are left to scikit-learn, which refuses them. It would take dates and text for numbers and ignore
+    masks; these are refused here, by the argument's name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `numeric_array`.
+    """
+    return not hasattr(array, "tocsr") and bool(numeric_array(array, name).dtype.kind == "c")
 
 
 def check_matrix(
@@ -91,6 +102,8 @@ def check_matrix(
 
 def check_finite(values: NDArray, name: str, column_names: Sequence[str] | None = None) -> None:
     """Raise ValueError if a value is NaN or infinite; the message tells the first bad row."""
+    if not values.ndim and not np.isfinite(values):
+        raise ValueError(f"{name} must be finite; got {values}.")
     # A sum is finite only if all its terms are: no mask of the array's size in the usual case.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(values.sum()):
@@ -103,6 +116,19 @@ def check_finite(values: NDArray, name: str, column_names: Sequence[str] | None 
         raise ValueError(f"{name} contains NaN or infinity, first in {where}; every value must be finite.")
 
 
+def in_single_precision(values: NDArray, name: str) -> NDArray:
+    """Return finite values in single precision; raise ValueError if one is too large for it."""
+    dtype = np.complex64 if values.dtype.kind == "c" else np.float32
+    with np.errstate(over="ignore"):
+        single = values.astype(dtype, copy=False)
+    if not np.isfinite(single).all():
+        raise ValueError(
+            f"{name} must not exceed the range of single precision, {np.finfo(dtype).max:.2g}; got "
+            f"{np.abs(values).max():.2g}."
+        )
+    return single
+
+
 def check_targets(y: ArrayLike, n_samples: int | None = None, name: str = "y") -> FloatArray:
     """Return targets as finite float64 of shape (n, p); 1-D input becomes one column."""
     values = numeric_array(y, name)
@@ -112,6 +138,15 @@ def check_targets(y: ArrayLike, n_samples: int | None = None, name: str = "y") -
     if n_samples is not None and len(values) != n_samples:
         raise ValueError(f"{name} has {len(values)} rows; expected {n_samples}, one for each sample.")
     return values
+
+
+def spread_of(values: FloatArray, name: str = "y") -> FloatArray:
+    """Return the standard deviation of each column, (c,); raise ValueError if it is beyond the range of numbers."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = values.std(axis=0)
+    if not np.isfinite(spread).all():
+        raise ValueError(f"{name} has values whose squares are beyond the range of numbers: {np.abs(values).max():g}.")
+    return spread
 
 
 def check_same_columns(y: object, crb: object) -> None:
@@ -176,9 +211,10 @@ def check_covariates(
         if sorted(columns) != sorted(names):
             raise ValueError(f"covariates must have the columns {list(names)} in any order; got {columns}.")
         covariates = covariates.iloc[:, [columns.index(name) for name in names]]
-    if present is not None and np.shape(covariates)[:1] == present.shape:
+    if present is not None:
         covariates = numeric_array(covariates, "covariates").copy()
-        covariates[~present] = 0
+        if covariates.shape[:1] == present.shape:
+            covariates[~present] = 0
     values = check_targets(covariates, n_samples, "covariates")
     if names is not None and values.shape[1] != len(names):
         raise ValueError(f"covariates must have one column for each of {list(names)}; got {values.shape[1]}.")
@@ -199,7 +235,8 @@ def check_basis(basis: ArrayLike, n_timepoints: int | None = None) -> NDArray:
         raise ValueError(
             f"basis must have one row for each of the signal's {n_timepoints} time points; got {n_rows} rows."
         )
-    gram = values.conj().T @ values
+    with np.errstate(over="ignore", invalid="ignore"):  # of what is not orthonormal
+        gram = values.conj().T @ values
     tolerance = 1e3 * np.sqrt(n_rows) * np.finfo(values.dtype).eps
     if n_columns > n_rows or not np.allclose(gram, np.eye(n_columns), atol=tolerance):
         raise ValueError(f"basis must have orthonormal columns (basis^H basis = identity); shape {values.shape}.")
@@ -231,23 +268,40 @@ def check_positive(value: float, name: str) -> float:
     """Return a finite positive float."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be a number; got {type(value).__name__}.")
-    if not np.isfinite(value) or value <= 0:
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise ValueError(f"{name} must be positive and finite; it is beyond the range of numbers.") from error
+    if not np.isfinite(number) or number <= 0:
         raise ValueError(f"{name} must be positive and finite; got {value}.")
-    return float(value)
+    return number
+
+
+def check_repetition_time(value: float) -> float:
+    """Return the time between two pulses of a train, in s, which is no longer than a second."""
+    time = check_positive(value, "repetition_time")
+    if time > _LONGEST_REPETITION_TIME:
+        raise ValueError(
+            f"repetition_time must not exceed {_LONGEST_REPETITION_TIME:g} s; got {time:g} s. Is it in ms?"
+        )
+    return time
 
 
 def check_not_negative(value: float, name: str) -> float:
     """Return a finite float that is not negative."""
-    return 0.0 if isinstance(value, (int, float)) and value == 0 else check_positive(value, name)
+    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    is_zero = is_number and value == 0
+    return 0.0 if is_zero else check_positive(value, name)
 
 
-def check_range(values: tuple[float, float], name: str) -> tuple[float, float]:
-    """Return two finite positive floats that do not decrease."""
+def check_range(values: tuple[float, float], name: str, *, from_zero: bool = False) -> tuple[float, float]:
+    """Return two finite positive floats that do not decrease; the first may be zero, if so told."""
     try:
-        low, high = values
+        low, high = () if isinstance(values, (str, bytes)) else values
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be a pair (least, greatest); got {values!r}.") from error
-    low, high = check_positive(low, f"{name}[0]"), check_positive(high, f"{name}[1]")
+    low = (check_not_negative if from_zero else check_positive)(low, f"{name}[0]")
+    high = check_positive(high, f"{name}[1]")
     if low > high:
         raise ValueError(f"{name} must not be decreasing; got ({low:g}, {high:g}).")
     return low, high
@@ -274,23 +328,49 @@ def random_generator(random_state: int | np.random.Generator | None) -> np.rando
 
 
 def numeric_array(array: ArrayLike, name: str) -> NDArray:
-    """Return an array of floats or complex numbers, of any shape; raise TypeError for what are no numbers."""
+    """Return an array of floats or complex numbers, of any shape, in single or double precision.
+
+    Raises
+    ------
+    TypeError
+        If they are no numbers.
+    ValueError
+        If rows differ in length, or values of a masked array are masked.
+    """
     try:
-        values = array.to_numpy() if isinstance(array, (pd.DataFrame, pd.Series)) else np.asarray(array)
+        values = array.to_numpy() if isinstance(array, (pd.DataFrame, pd.Series)) else np.asanyarray(array)
     except ValueError as error:
         raise ValueError(f"{name} must be a regular array: {error}") from error
+    except RuntimeError as error:  # of a torch tensor that requires a gradient
+        raise TypeError(f"{name} must hold numbers: {error}") from error
+    if isinstance(values, np.ma.MaskedArray) and np.any(values.mask):
+        raise ValueError(f"{name} must not have masked values; {np.count_nonzero(values.mask)} are masked.")
+    values = np.asarray(values)
+    if values.dtype.kind == "O":
+        values = _numbers_of_objects(values, name)
     if values.dtype.kind in "biu":
         return values.astype(np.float64)
-    if values.dtype.kind == "O":
-        try:
-            return values.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"{name} must hold numbers; got values that are not: {error}.") from error
     if values.dtype.kind not in "fc":
         raise TypeError(f"{name} must hold numbers; got dtype {values.dtype}.")
     if values.dtype == np.float16:
         return values.astype(np.float32)
-    return values
+    double = np.dtype(np.complex128 if values.dtype.kind == "c" else np.float64)
+    dtype = double if values.dtype.itemsize > double.itemsize else values.dtype.newbyteorder("=")
+    return values.astype(dtype, copy=False)
+
+
+def _numbers_of_objects(values: NDArray, name: str) -> NDArray:
+    """Return objects as double precision; raise TypeError if they are no numbers."""
+    if not values.ndim:
+        raise TypeError(f"{name} must hold numbers; got {type(values.item()).__name__}.")
+    missing = next((value for value in values.flat if value is None or value is pd.NaT), 0)
+    if missing is None or missing is pd.NaT:
+        raise TypeError(f"{name} must hold numbers; got {missing}.")
+    is_complex = any(isinstance(value, (complex, np.complexfloating)) for value in values.flat)
+    try:
+        return values.astype(np.complex128 if is_complex else np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must hold numbers; got values that are not: {error}.") from error
 
 
 def check_option(name: str, value: object, choices: Sequence[object]) -> None:

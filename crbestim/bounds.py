@@ -56,7 +56,16 @@ def fisher_information(
     """
     stacked = _stacked(jacobian, covariance)
     check_finite(stacked, "jacobian")
-    return np.swapaxes(stacked, -1, -2) @ stacked / check_positive(noise_std, "noise_std") ** 2
+    noise_std = check_positive(noise_std, "noise_std")
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        scaled = stacked / noise_std
+        information = np.swapaxes(scaled, -1, -2) @ scaled
+    if not np.isfinite(information).all():
+        raise ValueError(
+            f"jacobian and noise_std = {noise_std:g} give information beyond the range of numbers; the largest "
+            f"derivative is {np.abs(stacked).max():g}."
+        )
+    return information
 
 
 def cramer_rao_bound(
@@ -98,7 +107,7 @@ def cramer_rao_bound(
     if not np.isfinite(norm).all():
         check_finite(stacked, "jacobian")
     with np.errstate(divide="ignore", over="ignore"):
-        bound = _inverse_row_norms(upper, n_rows) * (noise_std / norm) ** 2
+        bound = _inverse_row_norms(upper, n_rows) * np.square(noise_std / norm)
     bound[norm == 0] = np.inf
     return bound.reshape(*stacked.shape[:-2], n_parameters)
 
@@ -188,6 +197,12 @@ def _stacked(jacobian: ArrayLike, covariance: ArrayLike | NoiseCovariance | None
         raise ValueError(f"jacobian must have shape (..., time points, parameters); got {values.shape}.")
     noise = as_covariance(covariance)
     if noise is not None:
+        if values.shape[-2] != noise.size:
+            raise ValueError(
+                f"covariance is that of {noise.size} points, but the data have {values.shape[-2]}: jacobian has the "
+                f"shape {values.shape}."
+            )
+        check_finite(values, "jacobian")
         values = noise.whiten(values, axis=-2)
     if values.dtype.kind == "c":
         values = np.concatenate([values.real, values.imag], axis=-2)

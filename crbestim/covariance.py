@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solve_triangular
 
-from ._validation import check_basis, check_matrix, numeric_array
+from ._validation import check_basis, check_finite, check_matrix, numeric_array
 
 __all__ = ["NoiseCovariance", "as_covariance"]
 
@@ -90,13 +90,14 @@ class NoiseCovariance:
         if values.shape[1] < values.shape[0]:
             raise ValueError(f"root must have at least as many columns as rows; got shape {values.shape}.")
         # C is not formed, as its condition number is the square of the root's.
+        matrix = _product(values, values.conj().T, "root")
         upper = np.linalg.qr(values.conj().T, mode="r")
         diagonal = np.diagonal(upper).copy()
         if _is_singular(diagonal, np.linalg.norm(values, axis=1), eps):
             raise ValueError("root must have full row rank: the covariance must be positive definite.")
         covariance = cls.__new__(cls)
         positive = (upper * (np.abs(diagonal) / diagonal)[:, None]).conj().T
-        covariance._keep(values @ values.conj().T, positive)
+        covariance._keep(matrix, positive)
         return covariance
 
     @classmethod
@@ -123,7 +124,7 @@ class NoiseCovariance:
         if n <= m:
             raise ValueError(f"noise must have more samples than columns; got shape {values.shape}.")
         channels = 2 if values.dtype.kind == "c" else 1
-        return cls(values.T @ values.conj() / (channels * n))
+        return cls(_product(values.T, values.conj(), "noise") / (channels * n))
 
     @property
     def matrix(self) -> NDArray:
@@ -155,11 +156,9 @@ class NoiseCovariance:
         Raises
         ------
         ValueError
-            If it has another number of dimensions or columns.
+            If it has another number of dimensions or columns, or is not finite.
         """
-        white = numeric_array(noise, "noise")
-        if white.ndim != 2:
-            raise ValueError(f"noise must be 2-D (samples, points); got shape {white.shape}.")
+        white = check_matrix(noise, "noise", kind="either")
         self._check_length(white.shape[1])
         return white @ self._lower.T
 
@@ -180,10 +179,13 @@ class NoiseCovariance:
         Raises
         ------
         ValueError
-            If the axis has another length.
+            If there is no such axis, it has another length, or values are not finite.
         """
         array = numeric_array(values, "values")
+        if not -array.ndim <= axis < array.ndim:
+            raise ValueError(f"values must have an axis {axis}; got shape {array.shape}.")
         self._check_length(array.shape[axis])
+        check_finite(array, "values")
         moved = np.moveaxis(array, axis, 0)
         solved = solve_triangular(self._lower, moved.reshape(self.size, -1), lower=True, check_finite=False)
         return np.moveaxis(solved.reshape(moved.shape), 0, axis)
@@ -255,6 +257,18 @@ def _in_double(array: ArrayLike, name: str) -> tuple[NDArray, float]:
     """Return a matrix in double precision, and the rounding error of the precision that it had."""
     values = check_matrix(array, name, kind="either")
     return values.astype(np.result_type(values, np.float64), copy=False), float(np.finfo(values.dtype).eps)
+
+
+def _product(left: NDArray, right: NDArray, name: str) -> NDArray:
+    """Return a matrix product; raise ValueError if it leaves the range of numbers."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        product = left @ right
+    if not np.isfinite(product).all():
+        raise ValueError(
+            f"{name} has a covariance beyond the range of numbers; its largest value is "
+            f"{max(np.abs(left).max(), np.abs(right).max()):g}."
+        )
+    return product
 
 
 def _is_singular(pivots: NDArray, norms: NDArray, rounding: float) -> bool:

@@ -23,6 +23,7 @@ from .covariance import NoiseCovariance, as_covariance
 
 __all__ = ["NoiseModel", "estimate_noise_std"]
 
+_GREATEST_SNR = 1e12
 _MEDIAN_OF_CHI_SQUARE = {1: 0.454936423119572, 2: 2 * np.log(2)}
 
 
@@ -64,7 +65,10 @@ def estimate_noise_std(background: ArrayLike) -> float:
             "no mask has set to zero."
         )
     channels = 2 if values.dtype.kind == "c" else 1
-    return float(np.sqrt(np.median(np.abs(values) ** 2) / _MEDIAN_OF_CHI_SQUARE[channels]))
+    # The median of the squares, relative to the greatest, as squares may leave the range of numbers.
+    magnitude = np.abs(values).astype(np.float64, copy=False)
+    greatest = magnitude.max()
+    return float(greatest * np.sqrt(np.median((magnitude / greatest) ** 2) / _MEDIAN_OF_CHI_SQUARE[channels]))
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class NoiseModel:
         Parameters
         ----------
         snr : float
-            SNR_max = |M0| / sigma, positive.
+            SNR_max = |M0| / sigma, from 1e-12 to 1e12.
         covariance : array_like of shape (m, m) or NoiseCovariance, optional
             Of coloured noise.
 
@@ -119,7 +123,12 @@ class NoiseModel:
         -------
         NoiseModel
         """
-        return cls(noise_std=1 / check_positive(snr, "snr"), m0_range=(1.0, 1.0), covariance=covariance)
+        if not 1 / _GREATEST_SNR <= check_positive(snr, "snr") <= _GREATEST_SNR:
+            raise ValueError(
+                f"snr must lie between {1 / _GREATEST_SNR:g} and {_GREATEST_SNR:g}, beyond which signal or noise is "
+                f"lost in rounding; got {snr:g}."
+            )
+        return cls(noise_std=1 / float(snr), m0_range=(1.0, 1.0), covariance=covariance)
 
     def compress(self, basis: ArrayLike) -> NoiseModel:
         """Return the noise of coefficients, from that of the signals.
@@ -183,9 +192,16 @@ class NoiseModel:
         rng = np.random.default_rng(rng)
         X = check_matrix(X, "X", kind="real" if real else "either")
         if magnitude is not None:
-            magnitude = np.asarray(magnitude, dtype=np.float64)
-            if magnitude.shape != (len(X),):
-                raise ValueError(f"magnitude must have shape ({len(X)},), one |M0| a row; got {magnitude.shape}.")
+            magnitude = numeric_array(magnitude, "magnitude")
+            if magnitude.shape != (len(X),) or magnitude.dtype.kind == "c":
+                raise ValueError(
+                    f"magnitude must be real numbers of shape ({len(X)},), one |M0| a row; got {magnitude.dtype} "
+                    f"{magnitude.shape}."
+                )
+            check_finite(magnitude, "magnitude")
+            if (magnitude < 0).any():
+                raise ValueError(f"magnitude must not be negative; got {magnitude.min():g}.")
+            magnitude = magnitude.astype(np.float64, copy=False)
         if X.dtype.kind != "c" and not real:
             noisy = self.add_to(unstack_complex(X), rng, magnitude)
             return stack_complex(noisy).astype(X.dtype, copy=False)
@@ -239,7 +255,9 @@ class NoiseModel:
             As `add_to`, and for a bound that is NaN, not positive, or of another number of rows.
         """
         rng = np.random.default_rng(rng)
-        crb = check_crb(crb, (len(X), np.shape(crb)[-1]))
+        X = check_matrix(X, "X", kind="real" if real else "either")
+        bound = check_matrix(crb, "crb", finite=False)
+        crb = check_crb(bound, (len(X), bound.shape[1]))
         magnitude = self.draw_magnitude(len(X), rng)
         rows, magnitudes = X, magnitude
         if n_realizations > 1:

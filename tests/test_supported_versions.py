@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-RUNTIME_EXTRAS = ("plot", "cluster", "pulseq", "phantom")
+RUNTIME_EXTRAS = ("plot", "cluster", "pulseq", "skops", "phantom")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 

@@ -78,7 +78,8 @@ def compress_coils(data: KSpaceData, n_coils: int) -> KSpaceData:
     if not isinstance(data, KSpaceData):
         raise TypeError(f"data must be KSpaceData; got {type(data).__name__}.")
     available = len(data.sensitivities)
-    if check_count(n_coils, "n_coils") > available:
+    n_coils = check_count(n_coils, "n_coils")
+    if n_coils > available:
         raise ValueError(f"n_coils must be at most the number of coils, {available}; got {n_coils}.")
     by_coil = data.samples.reshape(len(data.samples), available, -1)
     gram = sum(samples @ samples.conj().T for samples in by_coil)

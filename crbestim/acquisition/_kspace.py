@@ -9,7 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
 from .._optional import imported
-from .._validation import check_finite, check_not_negative, check_positive, numeric_array, random_generator
+from .._validation import (
+    check_finite,
+    check_not_negative,
+    check_positive,
+    in_single_precision,
+    numeric_array,
+    random_generator,
+)
 from ..datasets import Phantom
 from ..signal import SignalModel
 from ._trajectory import checked_trajectory
@@ -69,7 +76,7 @@ class KSpaceData:
             )
         check_finite(samples, "samples")
         checked = {
-            "samples": np.ascontiguousarray(samples, dtype=np.complex64),
+            "samples": np.ascontiguousarray(in_single_precision(samples, "samples"), dtype=np.complex64),
             "trajectory": trajectory,
             "sensitivities": sensitivities,
         }
@@ -91,6 +98,7 @@ class KSpaceData:
         KSpaceData
         """
         noise_std = check_not_negative(noise_std, "noise_std")
+        in_single_precision(np.array(100 * noise_std), "noise_std")  # no draw is a hundred standard deviations
         rng = random_generator(random_state)
         noisy = self.samples.copy()
         for echo in noisy:
@@ -210,7 +218,7 @@ def checked_sensitivities(sensitivities: ArrayLike) -> NDArray[np.complex64]:
     if maps.ndim != 4 or not maps.size:
         raise ValueError(f"sensitivities must be of shape (C, nx, ny, nz); got {maps.shape}.")
     check_finite(maps, "sensitivities")
-    return np.ascontiguousarray(maps, dtype=np.complex64)
+    return np.ascontiguousarray(in_single_precision(maps, "sensitivities"), dtype=np.complex64)
 
 
 def _checked_echoes(echoes: ArrayLike, n_timepoints: int) -> NDArray[np.intp]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._validation import check_count, check_finite, check_not_negative, numeric_array
+from .._validation import check_count, check_finite, check_not_negative, in_single_precision, numeric_array
 
 _GOLDEN_MEAN = 0.6823278038280193  # root of x^3 + x = 1; its square is the other one
 
@@ -89,14 +89,16 @@ def radial_weights(trajectory: ArrayLike, power: float = 2.0) -> NDArray[np.floa
     """
     where = checked_trajectory(trajectory)
     power = check_not_negative(power, "power")
-    radius = np.linalg.norm(where, axis=-1) / np.float32(np.pi)
-    return np.maximum(radius, np.float32(1 / where.shape[2])) ** np.float32(power)
+    radius = np.linalg.norm(where, axis=-1).astype(np.float64) / np.pi
+    with np.errstate(over="ignore", under="ignore"):
+        weights = np.maximum(radius, 1 / where.shape[2]) ** power
+    return in_single_precision(weights, f"power = {power:g} makes weights that")
 
 
 def checked_trajectory(trajectory: ArrayLike) -> NDArray[np.float32]:
     """Return positions in k-space within the range of the voxels, in single precision."""
     where = numeric_array(trajectory, "trajectory")
-    if where.ndim != 4 or where.shape[-1] != 3 or where.dtype.kind == "c":
+    if where.ndim != 4 or where.shape[-1] != 3 or not where.size or where.dtype.kind == "c":
         raise ValueError(
             f"trajectory must be real numbers of shape (T, n_spokes, N, 3); got {where.dtype} {where.shape}."
         )

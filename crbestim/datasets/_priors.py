@@ -11,7 +11,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from .._validation import FloatArray, check_count, check_matrix, check_positive, random_generator
+from .._validation import (
+    FloatArray,
+    check_count,
+    check_finite,
+    check_matrix,
+    check_positive,
+    check_repetition_time,
+    numeric_array,
+    random_generator,
+)
 from ._plain_distributions import described, distribution_of
 
 Distribution = Any  # a frozen scipy.stats distribution
@@ -190,7 +199,7 @@ def paper_prior(repetition_time: float = 3.5e-3) -> Prior:
     -------
     Prior
     """
-    limit = 2 * np.pi / check_positive(repetition_time, "repetition_time")
+    limit = 2 * np.pi / check_repetition_time(repetition_time)
     return Prior(
         {
             "m0s": truncated_normal(0.12, 0.08, 0.0, np.nextafter(1.0, 0.0)),
@@ -217,8 +226,38 @@ def truncated_normal(mean: float, std: float, low: float | FloatArray, high: flo
     Returns
     -------
     frozen scipy.stats distribution
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no finite numbers, `std` is not positive, or a range is empty or so far from the mean that its
+        probability vanishes.
     """
-    return stats.truncnorm((low - mean) / std, (high - mean) / std, loc=mean, scale=std)
+    std = check_positive(std, "std")
+    centre, least, most = _limit(mean, "mean"), _limit(low, "low"), _limit(high, "high")
+    if centre.ndim:
+        raise TypeError(f"mean must be a number; got an array of shape {centre.shape}.")
+    if np.any(least >= most):
+        raise ValueError(f"low must be below high; got low = {np.max(least):g}, high = {np.min(most):g}.")
+    with np.errstate(over="ignore"):
+        distribution = stats.truncnorm((least - centre) / std, (most - centre) / std, loc=float(centre), scale=std)
+    if not least.ndim and not most.ndim and not np.isfinite(distribution.ppf(0.5)):
+        raise ValueError(
+            f"mean = {mean:g} and std = {std:g} leave no probability to the range from low = {low:g} to high = "
+            f"{high:g}."
+        )
+    return distribution
+
+
+def _limit(value: float | FloatArray, name: str) -> FloatArray:
+    """Return finite real numbers."""
+    values = numeric_array(value, name)
+    if isinstance(value, bool | np.bool_) or values.dtype.kind == "c":
+        raise TypeError(f"{name} must be real numbers; got {value!r}.")
+    if not values.size:
+        raise ValueError(f"{name} is empty.")
+    check_finite(values, name)
+    return values
 
 
 @dataclass(frozen=True)
@@ -236,7 +275,11 @@ class TruncatedNormalBelow:
 
 
 def _given(distribution: Distribution | Conditional, theta: pd.DataFrame) -> Distribution:
-    return distribution if hasattr(distribution, "ppf") else distribution(theta)
+    given = distribution if hasattr(distribution, "ppf") else distribution(theta)
+    if not hasattr(given, "ppf"):
+        found = type(given).__name__
+        raise TypeError(f"distributions: a callable must return a scipy.stats distribution; got {found}.")
+    return given
 
 
 def unit_cube(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .._validation import check_positive
+from .._validation import check_positive, check_range
 from ..signal import PulseSequence
 
 _LONGEST_PULSE = 0.1  # s
@@ -52,8 +52,8 @@ class SequenceConstraints:
     hybrid_state_error: float | None = 0.1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "flip_angle", _range(self.flip_angle, "flip_angle", least=0.0))
-        object.__setattr__(self, "pulse_duration", _range(self.pulse_duration, "pulse_duration"))
+        object.__setattr__(self, "flip_angle", check_range(self.flip_angle, "flip_angle", from_zero=True))
+        object.__setattr__(self, "pulse_duration", check_range(self.pulse_duration, "pulse_duration"))
         object.__setattr__(self, "rf_amplitude", check_positive(self.rf_amplitude, "rf_amplitude"))
         for name in ("rf_power", "hybrid_state_error"):
             if getattr(self, name) is not None:
@@ -123,16 +123,3 @@ class SequenceConstraints:
         above = table["low"].isna() | (table["lowest"] * slack >= table["low"])
         table["met"] = above & (table["high"].isna() | (table["highest"] <= table["high"] * slack))
         return table
-
-
-def _range(values: tuple[float, float], name: str, least: float | None = None) -> tuple[float, float]:
-    try:
-        low, high = values
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be a pair of numbers, least and largest; got {values!r}.") from error
-    if isinstance(low, bool) or low != least:
-        low = check_positive(low, f"{name}[0]")
-    high = check_positive(high, f"{name}[1]")
-    if low > high:
-        raise ValueError(f"{name} must be in order, least and largest; got {values!r}.")
-    return float(low), float(high)

@@ -48,7 +48,8 @@ def hybrid_state_error(model: SignalModel, theta: ArrayLike | pd.DataFrame) -> F
     square = np.empty(len(checked))
     for chunk in model._chunks(len(checked), 6):
         rotating, theta_rotating = model._rotating(checked[chunk])
-        square[chunk] = _square_and_slopes(model._signal(checked[chunk]), rotating._signal(theta_rotating))[0]
+        signals = model.signal(checked[chunk]).real, rotating.signal(theta_rotating)
+        square[chunk] = _square_and_slopes(*signals)[0]
     return np.sqrt(np.maximum(square, 0.0))
 
 

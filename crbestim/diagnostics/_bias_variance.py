@@ -17,7 +17,9 @@ from .._validation import (
     check_finite,
     check_same_columns,
     check_targets,
+    numeric_array,
     random_generator,
+    spread_of,
 )
 from ..covariance import NoiseCovariance
 from ..metrics._response import checked_signals, informative_entries, noise_response, predictor
@@ -182,9 +184,13 @@ def _analyse(
     names = checked_target_names(estimator, y, target_names, truth.shape[1])
     bounds = {name: check_crb(bound, truth.shape) for name, bound in given.items()}
     check_count(n_realizations, "n_realizations", minimum=2)
-    spread = truth.std(axis=0) if prior_std is None else np.asarray(prior_std, dtype=np.float64)
-    if spread.shape != (truth.shape[1],):
-        raise ValueError(f"prior_std must have shape ({truth.shape[1]},); got {spread.shape}.")
+    spread = spread_of(truth)
+    if prior_std is not None:
+        spread = numeric_array(prior_std, "prior_std")
+    if spread.shape != (truth.shape[1],) or spread.dtype.kind == "c":
+        raise ValueError(
+            f"prior_std must be real numbers of shape ({truth.shape[1]},); got {spread.dtype} {spread.shape}."
+        )
     check_finite(spread, "prior_std")
     if (spread < 0).any():
         raise ValueError(f"prior_std must not be negative; got {spread.tolist()}.")
@@ -207,14 +213,17 @@ def _analyse(
 
 def _table(samples: Bunch) -> pd.DataFrame:
     crb, informative = samples.sqrt_crb**2, samples.informative
-    quantities = {
-        "bias": samples.bias,
-        "std": samples.std,
-        "bias2_over_crb": samples.squared_bias / crb,
-        "variance_over_crb": samples.std**2 / crb,
-    }
-    quantities["crb_loss"] = quantities["bias2_over_crb"] + quantities["variance_over_crb"]
     finite = np.isfinite(crb)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        quantities = {
+            "bias": samples.bias,
+            "std": samples.std,
+            "bias2_over_crb": samples.squared_bias / crb,
+            "variance_over_crb": samples.std**2 / crb,
+        }
+        quantities["crb_loss"] = quantities["bias2_over_crb"] + quantities["variance_over_crb"]
+        if not np.isfinite(np.square(quantities["crb_loss"][finite])).all():
+            raise ValueError(f"crb is so small, from {crb.min():g}, that ratios to it leave the range of numbers.")
     rows = []
     for i, name in enumerate(samples.target_names):
         for region, chosen in (("all", finite[:, i]), ("informative", (finite & informative)[:, i])):

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from .._validation import FloatArray, check_positive
+from .._validation import FloatArray, check_positive, numeric_array
 from ..datasets import Prior
 from ..estimators import NLLSEstimator
 from ..least_squares import FitStatus, LeastSquaresResult
@@ -28,7 +28,8 @@ class GoodnessOfFit:
     Attributes
     ----------
     chi_square : ndarray of shape (...)
-        :math:`\| x - \hat M_0 s(\hat\theta) \|^2 / \sigma^2`; NaN where there is no signal.
+        :math:`\| x - \hat M_0 s(\hat\theta) \|^2 / \sigma^2`; NaN where there is no signal,
+        inf beyond the range of numbers.
     n_degrees : ndarray of shape (...)
         Degrees of freedom: real data points, less the real numbers that were fitted and lie at no bound.
     p_value : ndarray of shape (...)
@@ -100,8 +101,10 @@ def goodness_of_fit(
     noise_std = check_positive(noise_std, "noise_std")
     if not 0 < check_positive(significance, "significance") < 1:
         raise ValueError(f"significance must lie between 0 and 1; got {significance}.")
-    values = X.to_numpy() if isinstance(X, pd.DataFrame) else np.asarray(X)
-    rows = values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values
+    values = numeric_array(X, "X")
+    if values.ndim < 2 or not values.size:
+        raise ValueError(f"X must have shape (..., points) with at least two dimensions; got {values.shape}.")
+    rows = values.reshape(-1, values.shape[-1])
     fit = NLLSEstimator(
         model, basis=basis, prior=prior, init=init, known=known, verbose=verbose, random_state=random_state
     ).fit()  # fmt: skip
@@ -131,9 +134,9 @@ def goodness_of(
 def _chi_square(result: LeastSquaresResult, noise_std: float) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return chi square, degrees of freedom and the probability of a greater chi square, (n,) each."""
     # The fit's own estimate of the noise is the residual over the root of the degrees of freedom.
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         n_degrees = (result.residual_norm / result.noise_std) ** 2
-    chi_square = (result.residual_norm / noise_std) ** 2
+        chi_square = (result.residual_norm / noise_std) ** 2
     return chi_square, n_degrees, stats.chi2.sf(chi_square, n_degrees)
 
 

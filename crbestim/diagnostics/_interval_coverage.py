@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from tqdm.auto import tqdm
 
-from .._validation import FloatArray, check_count, check_targets, numeric_array, random_generator
+from .._validation import FloatArray, check_count, check_targets, numeric_array, random_generator, spread_of
 from ..metrics._response import checked_estimate, checked_signals
 from ..noise import NoiseModel
 from ._target_names import checked_target_names
@@ -63,7 +63,7 @@ def interval_coverage(
     DataFrame
         One row for each target, group and level: `target`, `group`, `level`, `coverage`, its standard error
         `coverage_se` over the samples, `std_ratio` (median over samples of the mean predicted standard deviation
-        over the empirical one), `n_samples`, `n_realizations`.
+        over the empirical one; inf where estimates do not scatter), `n_samples`, `n_realizations`.
 
     Raises
     ------
@@ -72,6 +72,7 @@ def interval_coverage(
     """
     X, is_real = checked_signals(estimator, X, real)
     truth = check_targets(y, len(X))
+    spread_of(truth)
     names = checked_target_names(estimator, y, target_names, truth.shape[1])
     check_count(n_realizations, "n_realizations", minimum=2)
     widths = stats.norm.ppf((1 + _checked_levels(levels)) / 2)
@@ -89,7 +90,8 @@ def interval_coverage(
         moments += error, error**2
         predicted += std
     empirical = np.sqrt((moments[1] - moments[0] ** 2 / n_realizations) / (n_realizations - 1))
-    ratio = predicted / n_realizations / empirical
+    with np.errstate(divide="ignore"):
+        ratio = predicted / n_realizations / empirical
     rows = []
     for i, name in enumerate(names):
         for group in pd.unique(pd.Series(labels[:, i]).dropna()):
@@ -112,8 +114,8 @@ def interval_coverage(
 
 
 def _checked_levels(levels: Sequence[float]) -> FloatArray:
-    values = numeric_array(levels, "levels").real
-    if values.ndim != 1 or not len(values) or not ((values > 0) & (values < 1)).all():
+    values = numeric_array(levels, "levels")
+    if values.dtype.kind == "c" or values.ndim != 1 or not len(values) or not ((values > 0) & (values < 1)).all():
         raise ValueError(f"levels must be numbers between 0 and 1; got {levels!r}.")
     return values
 

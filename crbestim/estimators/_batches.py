@@ -72,7 +72,9 @@ class FingerprintBatches:
             if self.noise is not None:
                 x, crb = self.noise.augment(x, crb, rng, n_realizations=n_realizations)
                 covariates = np.tile(covariates, (n_realizations, 1))
+            with np.errstate(over="ignore"):  # a bound beyond single precision tells nothing, as an infinite one
+                crb = crb.astype(x.dtype)
             yield (
                 {"x": torch.from_numpy(x), "covariates": torch.from_numpy(covariates)},
-                (torch.from_numpy(self.theta[batch]), torch.from_numpy(crb.astype(x.dtype))),
+                (torch.from_numpy(self.theta[batch]), torch.from_numpy(crb)),
             )

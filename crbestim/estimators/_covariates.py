@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from .._validation import FloatArray, check_covariates
+from .._validation import FloatArray, check_covariates, in_single_precision
 from ._standardisation import mean_and_scale
 
 
@@ -32,7 +32,7 @@ class Covariates(NamedTuple):
         """Take names and scale from those of the n samples of a training."""
         names = [str(name) for name in covariates.columns] if isinstance(covariates, pd.DataFrame) else None
         values = np.empty((n, 0)) if covariates is None else check_covariates(covariates, n)
-        return cls(names, *mean_and_scale(values))
+        return cls(names, *mean_and_scale(values, "covariates"))
 
     def standardised(
         self, covariates: ArrayLike | pd.DataFrame | None, n: int, present: NDArray[np.bool_] | None = None
@@ -55,4 +55,4 @@ class Covariates(NamedTuple):
         values = check_covariates(covariates, n, self.names, present)
         if values.shape[1] != len(self.mean):
             raise ValueError(f"covariates must have {len(self.mean)} columns, as in fit; got {values.shape[1]}.")
-        return ((values - self.mean) / self.scale).astype(np.float32)
+        return in_single_precision((values - self.mean) / self.scale, "covariates")

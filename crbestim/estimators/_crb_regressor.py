@@ -21,12 +21,13 @@ from .._validation import (
     FloatArray,
     check_count,
     check_crb,
-    check_finite,
+    check_names,
     check_option,
     check_positive,
     check_same_columns,
     check_same_rows,
     check_targets,
+    in_single_precision,
     is_complex,
     numeric_array,
 )
@@ -210,6 +211,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         """
         recipe = self._checked_recipe()
         target_names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
+        check_names(target_names or [], target_names or [], "y")
         X, theta, bound = self._checked_data(X, y, crb)
         check_same_rows(y, covariates, "covariates")
         previous = getattr(self, "module_", None) if self.warm_start else None
@@ -219,10 +221,8 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         self._covariates, self.covariate_names_, self.n_covariates_ = known, known.names, len(known.mean)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         if previous is None:
-            self.target_mean_, self.target_scale_ = mean_and_scale(theta)
-        with np.errstate(over="ignore"):
-            X = X.astype(np.float32)
-        check_finite(X, "X in single precision")
+            self.target_mean_, self.target_scale_ = mean_and_scale(theta, "y")
+        X = np.require(in_single_precision(X, "X"), requirements="W")
         theta = ((theta - self.target_mean_) / self.target_scale_).astype(np.float32)
 
         shape = (X.shape[1], theta.shape[1], self.n_covariates_)
@@ -303,11 +303,15 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         _refuse_complex(X)
-        values, power = scaled_to_single(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
+        with np.errstate(over="ignore", invalid="ignore"):  # scikit-learn raises
+            checked = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        values, power = scaled_to_single(checked)
         present = np.asarray(values.any(axis=1))
         extra = self._covariates.standardised(covariates, len(values), present)
         module = self.module_.eval()
         estimate = self._apply(module.estimate, values, extra) * self.target_scale_ + self.target_mean_
+        if not np.isfinite(estimate[present]).all():
+            raise ValueError("X or covariates are so large that the network's answer is not finite.")
         estimate[~present] = np.nan
         estimate = estimate[:, 0] if self._single_target else estimate
         if not return_std:
@@ -394,7 +398,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         self, X: ArrayLike, y: ArrayLike, crb: ArrayLike | None
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         _refuse_complex(X)
-        if is_complex(y):
+        if y is not None and is_complex(y, "y"):
             raise ValueError("Complex data not supported: y must be real.")
         check_same_columns(y, crb)
         fresh = not (self.warm_start and hasattr(self, "net_"))
@@ -465,6 +469,8 @@ def _checked_noise_std(noise_std: ArrayLike | None, n: int) -> FloatArray:
     """Return the noise of n rows, (n,)."""
     if noise_std is None:
         raise ValueError("noise_std must be given for return_std=True: the noise in each real channel of X.")
+    if isinstance(noise_std, bool | np.bool_):
+        raise TypeError("noise_std must be a number; got a boolean.")
     noise = numeric_array(noise_std, "noise_std")
     if noise.ndim > 1 or noise.size not in (1, n):
         raise ValueError(f"noise_std must be a number, or have shape ({n},), one a row; got {noise.shape}.")

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from .._validation import FloatArray, check_count, check_positive
+from .._validation import FloatArray, check_count, check_option, check_positive
 from ..bounds import cramer_rao_bound
 from ..datasets import Prior
 from ..datasets._fingerprints import checked_prior
@@ -144,7 +144,7 @@ class CRBSVDCompressor(SVDCompressor):
         tissues = self.model.check_theta(prior.sample(n_samples + _HELD_OUT, random_state=seed))
         problem = _Problem(self.model, names, self.known)
         signals, derivatives = problem.gram_matrices(tissues[:n_samples])
-        automatic = self.n_components == "auto"
+        automatic = isinstance(self.n_components, str)
         bases = [
             leading_vectors((1 - w) * signals + w * derivatives, n_largest, at_most=automatic)[0] for w in weights
         ]
@@ -170,7 +170,8 @@ class CRBSVDCompressor(SVDCompressor):
     def _checked_size(self) -> tuple[int, float]:
         """Largest number of components to be looked at, and the inflation that is allowed of one that is chosen."""
         n_timepoints = self.model.n_timepoints
-        if self.n_components == "auto":
+        if isinstance(self.n_components, str):
+            check_option("n_components", self.n_components, ("auto",))
             return min(_LARGEST_AUTO, n_timepoints), check_positive(self.tolerance, "tolerance")
         n_components = check_count(self.n_components, "n_components")
         if n_components > n_timepoints:

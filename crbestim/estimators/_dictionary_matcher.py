@@ -122,6 +122,8 @@ class DictionaryMatcher(ModelEstimator):
         bytes_an_entry = 16 * n_points + 8 * (len(self.model.parameters) + 1)  # directions may be complex
         theta = self._entries(int(limit // bytes_an_entry))
         self._dictionary = Dictionary.of(self.model, self._operator, theta)
+        if not (self._dictionary.norm > 0).any():
+            raise ValueError("entries: none of them has a signal, so that there is nothing to match.")
         self.dictionary_theta_ = theta
         return self
 

@@ -225,7 +225,8 @@ class NLLSEstimator(ModelEstimator):
         Returns
         -------
         targets : ndarray of shape (n, p)
-            With symmetries folded. NaN for a row of zeros, as in a masked background, and for one that is not finite.
+            With symmetries folded. NaN for a row of zeros, as in a masked background, for one that is not finite, and
+            where no fit is possible, as the model has no signal for the covariates.
         std : ndarray of shape (n, p)
             Only with `return_std`: their standard deviations (see `LeastSquaresResult.covariance`).
 
@@ -340,11 +341,11 @@ class NLLSEstimator(ModelEstimator):
 
     def _starts(self, problem: Problem, data: NDArray, known: FloatArray, init: FloatArray | None) -> FloatArray:
         """Return starts in the unit cube, (n, n_starts, F)."""
-        theta = self._search.starts(data, known, self.n_starts)
+        theta = self._search.starts(data, known, int(self.n_starts))
         if init is not None:
             first = np.where(np.isfinite(init), init, theta[:, 0])
             first[:, problem.scaling.known] = known
-            theta = np.concatenate([first[:, None], theta[:, : self.n_starts - 1]], axis=1)
+            theta = np.concatenate([first[:, None], theta[:, : int(self.n_starts) - 1]], axis=1)
         return np.stack([problem.scaling.to_unit(theta[:, i]) for i in range(theta.shape[1])], axis=1)
 
     def _described(self, problem: Problem, data: NDArray, norm: FloatArray, fits: Any) -> LeastSquaresResult:
@@ -395,14 +396,14 @@ class NLLSEstimator(ModelEstimator):
 
     def _voxels_at_a_time(self) -> int:
         if self.batch_size is not None:
-            return self.batch_size
+            return int(self.batch_size)
         if self.solver == "scipy":
             return _MOST_SCIPY_VOXELS
         n_points = self.model.n_timepoints
         if self._operator is not None and type(self.model)._coefficients is not SignalModel._coefficients:
             n_points = self._operator.shape[1]
         n_arrays = 3 * (len(self.model.parameters) + 1)
-        return int(np.clip(_BATCH_BYTES // (16 * n_points * n_arrays * self.n_starts), 1, _MOST_VOXELS))
+        return int(np.clip(_BATCH_BYTES // (16 * n_points * n_arrays * int(self.n_starts)), 1, _MOST_VOXELS))
 
     def _digest(self, X: ArrayLike, covariates: ArrayLike | pd.DataFrame | None, status: NDArray[np.int8]) -> str:
         """Hash of settings and data as they were given: what is computed from them differs in the last bits."""

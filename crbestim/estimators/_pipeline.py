@@ -12,6 +12,7 @@ from sklearn import get_config
 from sklearn import pipeline as sklearn_pipeline
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
+from .._validation import numeric_array
 from ._svd_compressor import SVDCompressor
 
 
@@ -122,8 +123,8 @@ class Pipeline(sklearn_pipeline.Pipeline):
         position = next((i for i, (_, step) in enumerate(self.steps[:-1]) if isinstance(step, SVDCompressor)), None)
         if position is None:
             raise TypeError("predict_coefficients needs an SVDCompressor in the pipeline; it has none.")
-        coefficients = np.asarray(C)
-        if coefficients.ndim < 2:
+        coefficients = numeric_array(C, "C")
+        if coefficients.ndim < 2 or not coefficients.size:
             raise ValueError(f"C must have shape (..., k) with at least two dimensions; got {coefficients.shape}.")
         rows = coefficients.reshape(-1, coefficients.shape[-1])
         stacked = self.steps[position][1].stack_coefficients(rows)
@@ -152,7 +153,7 @@ def _as_image(values: NDArray, shape: tuple[int, ...]) -> NDArray:
 
 def _one_row_a_voxel(covariates: ArrayLike, shape: tuple[int, ...]) -> NDArray:
     """Return covariates, (..., c) or for a single one (...), as (n, c) for coefficients of a shape (..., k)."""
-    values, leading = np.asarray(covariates), shape[:-1]
+    values, leading = numeric_array(covariates, "covariates"), shape[:-1]
     if values.shape == leading:
         values = values[..., None]
     if values.shape[:-1] != leading:

@@ -27,6 +27,7 @@ from ._posterior_target import NormalCoordinates, energy_and_overlap, marginal_l
 
 _ROWS = 8  # voxels of a job
 _IMPOSSIBLE = -1e30  # logarithm of the likelihood where the model is not finite
+_GREATEST_DATA = 1e100  # in units of the noise, so that squares stay in the range of numbers
 _NEGLIGIBLE = 1e-4  # of the mean weight: points whose bound is not computed
 
 
@@ -300,7 +301,7 @@ class PosteriorMean(ModelEstimator):
         Raises
         ------
         ValueError
-            If the number of columns does not fit.
+            If the number of columns does not fit, or values are beyond all noise (1e100 standard deviations).
         """
         result = self.estimate(X)
         return result.mean if self.weight is None else result.crb_weighted_mean
@@ -324,6 +325,11 @@ class PosteriorMean(ModelEstimator):
         """
         check_is_fitted(self)
         voxels = self._voxels(X)
+        if np.abs(voxels.data).max() > _GREATEST_DATA * self.noise.noise_std:
+            raise ValueError(
+                "X must have the amplitude and the noise of the noise model; got values of up to "
+                f"{np.abs(voxels.data).max():g} for a noise_std of {self.noise.noise_std:g}."
+            )
         present = np.flatnonzero(voxels.present)
         n, p = len(voxels.data), len(self.target_names_)
         shapes = [(n, p)] * 4 + [(n,), (n, p), (n,)]

@@ -83,6 +83,7 @@ class SVDCompressor(TransformerMixin, BaseEstimator):
         """
         X = self._check_signals(X, reset=True)
         self._complex = X.dtype.kind == "c"
+        total = _energy(X)
         if self.basis is None:
             n_components = check_count(self.n_components, "n_components")
             self.basis_, energies = _right_singular_vectors(X, n_components)
@@ -90,7 +91,6 @@ class SVDCompressor(TransformerMixin, BaseEstimator):
             self.basis_ = check_basis(self.basis, X.shape[1])
             energies = _component_energies(X, self.basis_)
         self.n_components_ = self.basis_.shape[1]
-        total = _energy(X)
         self.explained_energy_ratio_ = energies / total if total > 0 else np.zeros_like(energies)
         return self
 
@@ -199,7 +199,11 @@ class SVDCompressor(TransformerMixin, BaseEstimator):
 
 
 def _energy(X: NDArray) -> float:
-    return float(np.linalg.norm(X) ** 2)
+    with np.errstate(over="ignore"):
+        energy = float(np.square(np.linalg.norm(X)))
+    if not np.isfinite(energy):
+        raise ValueError(f"X has values whose squares are beyond the range of numbers: {np.abs(X).max():g}.")
+    return energy
 
 
 def _component_energies(X: NDArray, basis: NDArray) -> FloatArray:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from .._validation import FloatArray, check_positive
+from .._validation import FloatArray, check_positive, numeric_array
 from ..estimators import NLLSEstimator
 from ..signal import Parameter
 from ._cluster import WORKER_TIMEOUT
@@ -97,7 +97,7 @@ def estimate_volume(
         If the estimator is not fitted.
     """
     check_is_fitted(estimator)
-    voxel_maps = {name: np.asarray(values) for name, values in (covariates or {}).items()}
+    voxel_maps = {name: numeric_array(values, name) for name, values in (covariates or {}).items()}
     least_squares = isinstance(estimator, NLLSEstimator)
     if check_model and (least_squares or noise_std is None or getattr(estimator, "model_", None) is None):
         raise ValueError("check_model needs noise_std, and a pretrained network whose file tells its model.")
@@ -125,9 +125,13 @@ def estimate_volume(
 
 
 def _noise_map(noise_std: float | FloatArray, volume: Volume, mask: NDArray[np.bool_] | None) -> FloatArray:
-    values = np.asarray(noise_std)
+    if np.isscalar(noise_std):
+        return np.broadcast_to(check_positive(cast(float, noise_std), "noise_std"), volume.shape)
+    values = numeric_array(noise_std, "noise_std")
     if not values.ndim:
         return np.broadcast_to(check_positive(values.item(), "noise_std"), volume.shape)
+    if values.dtype.kind == "c":
+        raise TypeError(f"noise_std must be real; got {values.dtype}.")
     if mask is not None and values.shape == np.shape(mask):
         bad = np.argwhere(np.asarray(mask, dtype=bool) & (values <= 0))
         if len(bad):

@@ -100,7 +100,10 @@ class NetworkEstimates:
             mark(quality, ((estimate < low) | (estimate > high)).any(axis=1), QualityFlag.OUTSIDE_PRIOR)
         if std is not None:
             std = std.reshape(len(rows), -1)
-            result["std"] = std.astype(np.float32)
+            with np.errstate(over="ignore"):
+                result["std"] = std.astype(np.float32)
+            if np.isinf(result["std"]).any():
+                raise ValueError("noise_std is so large that standard deviations are beyond single precision.")
             if table is not None:
                 for target, poor in enumerate((std > _INFORMATIVE * table["std"].to_numpy()).T):
                     mark(quality, poor, poorly_determined(target))

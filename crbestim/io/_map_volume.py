@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from .._array_log import ArrayLog, damaged
-from .._validation import check_count, check_positive
+from .._validation import check_count, check_finite, check_positive, numeric_array
 from ._blocks import split
 from ._cluster import WORKER_TIMEOUT, run_on_cluster
 from ._volume import Block, Volume
@@ -90,7 +90,8 @@ def map_volume(
     check_count(most_voxels, "most_voxels")
     if worker_timeout is not None:
         check_positive(worker_timeout, "worker_timeout")
-    maps = {name: np.asarray(values) for name, values in (voxel_maps or {}).items()}
+    maps = {name: numeric_array(values, name) for name, values in (voxel_maps or {}).items()}
+    mask = None if mask is None else _checked_mask(mask)
     for name, values in [("mask", mask), *maps.items()]:
         if values is not None and np.shape(values) != volume.shape:
             raise ValueError(f"{name} must have the shape of the volume, {volume.shape}; got {np.shape(values)}.")
@@ -207,6 +208,15 @@ def _scanned(
             )
         digest.update(values.tobytes())
     return inside, digest.hexdigest()
+
+
+def _checked_mask(mask: NDArray) -> NDArray[np.bool_]:
+    """Return booleans, of booleans or of numbers that are zero outside."""
+    values = numeric_array(mask, "mask")
+    if values.dtype.kind == "c":
+        raise TypeError(f"mask must be booleans or real numbers; got {values.dtype}.")
+    check_finite(values, "mask")
+    return np.asarray(values != 0)
 
 
 def _blank(shape: tuple[int, int, int], values: NDArray) -> NDArray:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._files import write_together
+from .._validation import numeric_array
 from ._bart import header_bytes, volume_dims, write_numbers
 from ._nifti import write_nifti
 from ._volume import Volume
@@ -39,6 +40,8 @@ def save_volume(
 
     Raises
     ------
+    TypeError
+        If `values` are no numbers.
     ValueError
         If the suffix is another one, or `values` have another shape.
     FileExistsError
@@ -46,8 +49,10 @@ def save_volume(
     OSError
         If it cannot be written; then there is none, or the old one.
     """
+    checked = numeric_array(values, "values")
+    values = values if np.asarray(values).dtype.kind in "iu" else checked
     values = np.asarray(values)
-    if values.ndim not in (3, 4) or values.dtype.kind not in "iufc":
+    if values.ndim not in (3, 4) or not values.size:
         raise ValueError(
             f"values must be numbers of shape (nx, ny, nz) or (nx, ny, nz, k); got {values.dtype} {values.shape}."
         )

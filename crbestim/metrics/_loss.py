@@ -45,7 +45,13 @@ def crb_loss(y_true: ArrayLike, y_pred: ArrayLike, crb: ArrayLike) -> float:
     0.5...
     """
     y_true, y_pred, crb, informative = _checked(y_true, y_pred, crb)
-    return float(np.mean((y_pred - y_true)[informative] ** 2 / crb[informative]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        loss = float(np.mean(np.square((y_pred - y_true)[informative] / np.sqrt(crb[informative]))))
+    if not np.isfinite(loss):
+        raise ValueError(
+            "y_pred and y_true differ by so many roots of crb that the loss is beyond the range of numbers."
+        )
+    return loss
 
 
 def crb_efficiency_score(y_true: ArrayLike, y_pred: ArrayLike, crb: ArrayLike) -> float:

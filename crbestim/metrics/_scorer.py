@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from .._validation import FloatArray, check_count, check_crb, check_same_columns, check_targets
+from .._validation import FloatArray, check_count, check_crb, check_same_columns, check_targets, spread_of
 from ..noise import NoiseModel
 from ._response import (
     NoiseResponse,
@@ -120,7 +120,7 @@ class CRBEfficiencyScorer:
         check_same_columns(y, crb)
         y = check_targets(y, len(X))
         crb = check_crb(crb, y.shape)
-        spread = y.std(axis=0)
+        spread = spread_of(y)
         if self.noise is None:
             error = checked_estimate(predict(X), y.shape) - y
             loss = (error**2 / crb)[self._informative(crb, spread)].mean()

@@ -89,7 +89,7 @@ def reconstruct_coefficients(
         raise TypeError(f"data must be KSpaceData; got {type(data).__name__}.")
     check_option("regularization", regularization, ("locally-low-rank", "l2"))
     strength = check_not_negative(strength, "strength")
-    vectors = np.asarray(basis)
+    vectors = numeric_array(basis, "basis")
     if vectors.ndim != 2 or len(vectors) != len(data.samples):
         raise ValueError(f"basis must be of shape ({len(data.samples)}, k), a row for each echo; got {vectors.shape}.")
     check_finite(vectors, "basis")

@@ -13,12 +13,14 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from .._threads import run_blocks
-from .._validation import FloatArray, check_basis, check_matrix, check_names
+from .._validation import FloatArray, check_basis, check_finite, check_matrix, check_names, check_option, numeric_array
 from ..bounds import cramer_rao_bound
 from ..covariance import NoiseCovariance, as_covariance, compressed_covariance
 
 # Most working memory of one chunk, in bytes: more would not stay in the processor's cache, and takes longer.
 _CHUNK_BYTES = 2**26
+# What a value may have been meant in, by the parameter's unit, and the factor to the latter.
+_OTHER_UNITS = {"s": ((1e-3, "ms"), (1e-6, "us")), "1": ((1e-2, "percent"),)}
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class Parameter:
         Physical range, lower and upper end.
     closed : {"both", "left", "right", "neither"}, default="both"
         Which ends belong to the range.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a text is none, the bounds are not two real numbers in order, or `closed` is none of these.
     """
 
     name: str
@@ -44,6 +51,21 @@ class Parameter:
     unit: str
     bounds: tuple[float, float]
     closed: Literal["both", "left", "right", "neither"] = "both"
+
+    def __post_init__(self) -> None:
+        for field in ("name", "symbol", "unit"):
+            if not isinstance(getattr(self, field), str):
+                raise TypeError(f"{field} must be a str; got {getattr(self, field)!r}.")
+        if not self.name:
+            raise ValueError("name must not be empty.")
+        bounds = numeric_array(self.bounds, "bounds")
+        if bounds.shape != (2,) or bounds.dtype.kind == "c":
+            raise ValueError(f"bounds must be two real numbers, lower and upper end; got {self.bounds!r}.")
+        low, high = bounds.astype(np.float64).tolist()
+        if not low < high:
+            raise ValueError(f"bounds must be a lower and a higher end; got {low:g} and {high:g}.")
+        check_option("closed", self.closed, ("both", "left", "right", "neither"))
+        object.__setattr__(self, "bounds", (low, high))
 
     def __contains__(self, value: float) -> bool:
         return bool(self.contains(np.asarray(value)))
@@ -54,6 +76,13 @@ class Parameter:
         above = values >= low if self.closed in ("both", "left") else values > low
         below = values <= high if self.closed in ("both", "right") else values < high
         return above & below
+
+    def guess(self, value: float) -> str:
+        """Return a question for a value beyond the range that lies inside of it in another unit; else nothing."""
+        for factor, unit in _OTHER_UNITS.get(self.unit, ()):
+            if abs(value) > abs(self.bounds[1]) and value * factor in self:
+                return f" Is it in {unit}?"
+        return ""
 
     @property
     def interval(self) -> str:
@@ -158,17 +187,20 @@ class SignalModel(ABC):
         Raises
         ------
         ValueError
-            If theta has wrong columns, or values that are not finite or not physical; for a basis that does not
-            fit.
+            If theta has wrong columns, or values that are not finite or not physical, or at which the model's signal
+            (for the others, its derivatives) is not finite; for a basis that does not fit.
         """
         values = self.check_theta(theta)
         if basis is None:
-            return self._checked(self._signal(values), "_signal", values).astype(self._dtype)
+            with np.errstate(all="ignore"):
+                signal = self._checked(self._signal(values), "_signal", values).astype(self._dtype)
+            return _finite(signal, "signal")
         checked = self._check_basis(basis)
         result = np.empty((len(values), checked.shape[1]), dtype=np.result_type(self._dtype, checked))
-        for chunk in self._chunks(len(values), 1):
-            result[chunk] = self._coefficients(values[chunk], checked, derivatives=False)[0]
-        return result
+        with np.errstate(all="ignore"):
+            for chunk in self._chunks(len(values), 1):
+                result[chunk] = self._coefficients(values[chunk], checked, derivatives=False)[0]
+        return _finite(result, "signal")
 
     def jacobian(self, theta: ArrayLike | pd.DataFrame, basis: ArrayLike | None = None) -> NDArray:
         """Derivatives of the signal for M0 = 1, or of its coefficients, with respect to the parameters.
@@ -195,13 +227,16 @@ class SignalModel(ABC):
         values = self.check_theta(theta)
         n_parameters = len(self.parameters)
         if basis is None:
-            return self._checked(self._jacobian(values), "_jacobian", values, n_parameters).astype(self._dtype)
+            with np.errstate(all="ignore"):
+                jacobian = self._checked(self._jacobian(values), "_jacobian", values, n_parameters)
+            return _finite(jacobian.astype(self._dtype), "derivatives")
         checked = self._check_basis(basis)
         shape = len(values), checked.shape[1], n_parameters
         result = np.empty(shape, dtype=np.result_type(self._dtype, checked))
-        for chunk in self._chunks(len(values), n_parameters + 1):
-            result[chunk] = self._coefficients(values[chunk], checked, derivatives=True)[1]
-        return result
+        with np.errstate(all="ignore"):
+            for chunk in self._chunks(len(values), n_parameters + 1):
+                result[chunk] = self._coefficients(values[chunk], checked, derivatives=True)[1]
+        return _finite(result, "derivatives")
 
     def crb(
         self,
@@ -342,7 +377,7 @@ class SignalModel(ABC):
                 unit = "" if parameter.unit == "1" else f" {parameter.unit}"
                 raise ValueError(
                     f"{argument}: {name} must lie in {parameter.interval}{unit}; got {column[row]:g} in row {row}. "
-                    "All quantities are in SI units."
+                    f"All quantities are in SI units.{parameter.guess(column[row])}"
                 )
         for lower, upper in self.not_above.items():
             if lower in names and upper in names:
@@ -384,7 +419,10 @@ class SignalModel(ABC):
             moved = (where != theta[chunk]).any(axis=1)
             signals, bounds = [], []
             for basis, noise in zip(checked, noises, strict=True):
-                signal, jacobian = self._checked_pair(where, basis)
+                with np.errstate(all="ignore"):
+                    signal, jacobian = self._checked_pair(where, basis)
+                _finite(signal, "signal", chunk.start)
+                _finite(jacobian, "derivatives", chunk.start)
                 with np.errstate(invalid="ignore"):
                     bound = cramer_rao_bound(_with_scale(signal, jacobian, free, phase_matters), covariance=noise)
                     bounds.append(bound[:, position] * factor[:, columns])
@@ -454,6 +492,16 @@ class SignalModel(ABC):
 
     def __sklearn_clone__(self) -> SignalModel:
         return self
+
+
+def _finite(values: NDArray, what: str, first: int = 0) -> NDArray:
+    """Return a model's answer to rows of theta; raise ValueError where it is not finite."""
+    try:
+        check_finite(values, what)
+    except ValueError as error:
+        row = first + int(np.argwhere(~np.isfinite(values))[0][0])
+        raise ValueError(f"theta: the model has no finite {what} at row {row}.") from error
+    return values
 
 
 def _with_scale(signal: NDArray, jacobian: NDArray, columns: Sequence[int], phase_matters: bool) -> NDArray:

@@ -118,7 +118,8 @@ class BlochMcConnellModel(SignalModel):
         least, most = np.array([parameter.bounds for parameter in self.parameters]).T
         least, most = np.maximum(theta - _STEP * scale, least), np.minimum(theta + _STEP * scale, most)
         least[:, 1], most[:, 2] = np.maximum(least[:, 1], theta[:, 2]), np.minimum(most[:, 2], theta[:, 1])
-        most[:, 1] = (1 + _STEP) * theta[:, 1]  # beyond the range: T1 may equal T2f at its end
+        no_room = least[:, 1] == most[:, 1]  # T1 = T2f at the end of the range: a step beyond it
+        most[no_room, 1] *= 1 + _STEP
         for column in range(theta.shape[1]):
             low, high = theta.copy(), theta.copy()
             low[:, column], high[:, column] = least[:, column], most[:, column]

@@ -12,6 +12,8 @@ from .._validation import FloatArray
 from ._base import Parameter
 from ._protocol import ProtocolModel, protocol_values
 
+_LONGEST = 10.0  # s, three times the T2 of water: a longer echo time is most likely in ms
+
 
 @dataclass(frozen=True)
 class MonoExponentialModel(ProtocolModel):
@@ -34,7 +36,7 @@ class MonoExponentialModel(ProtocolModel):
     Raises
     ------
     TypeError, ValueError
-        If the times are not finite and not negative, or `data` is neither.
+        If the times are not from 0 to 10 s, or `data` is neither.
 
     Notes
     -----
@@ -55,7 +57,7 @@ class MonoExponentialModel(ProtocolModel):
     parameters = (Parameter("T2", "T_2", "s", (0.0, 30.0), closed="right"),)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "echo_times", protocol_values(self.echo_times, "echo_times", unit="s"))
+        object.__setattr__(self, "echo_times", protocol_values(self.echo_times, "echo_times", unit="s", most=_LONGEST))
         self._check_data("complex", "magnitude")
 
     @property

@@ -11,6 +11,7 @@ from .._validation import FloatArray
 from ._base import Parameter
 from ._protocol import ProtocolModel, protocol_values
 
+_LONGEST = 2.0  # s, longer than any T2*: a longer echo time is most likely in ms
 _SAME_SPACING = 1e-6  # in units of the longest echo time, as single precision rounds
 
 
@@ -33,7 +34,7 @@ class MultiEchoGradientEchoModel(ProtocolModel):
     Raises
     ------
     TypeError, ValueError
-        If the times are not finite and not negative.
+        If the times are not from 0 to 2 s.
 
     Notes
     -----
@@ -57,7 +58,7 @@ class MultiEchoGradientEchoModel(ProtocolModel):
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "echo_times", protocol_values(self.echo_times, "echo_times", unit="s"))
+        object.__setattr__(self, "echo_times", protocol_values(self.echo_times, "echo_times", unit="s", most=_LONGEST))
 
     @property
     def n_timepoints(self) -> int:

@@ -57,9 +57,11 @@ def protocol_values(
         raise TypeError(f"{name} must be real; got {array.dtype}.")
     if array.ndim != 1 or not len(array):
         raise ValueError(f"{name} must be one-dimensional with at least one value; got shape {array.shape}.")
-    if not np.isfinite(array).all() or array.min() < least or array.max() > most:
+    finite = np.isfinite(array).all()
+    if not finite or array.min() < least or array.max() > most:
+        guess = {"s": " Are they in ms?", "rad": " Are they in degrees?"}.get(unit, "")
         raise ValueError(
             f"{name} must be finite and from {least:g} to {most:g} {unit}; got {array.min():g} to {array.max():g}. "
-            "All quantities are in SI units, angles in rad."
+            f"All quantities are in SI units, angles in rad.{guess if finite and array.max() > most else ''}"
         )
     return tuple(array.astype(float).tolist())

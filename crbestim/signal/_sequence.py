@@ -14,10 +14,9 @@ import pandas as pd
 
 from .._files import write_whole
 from .._numpy_files import refusing_damage
-from .._validation import FloatArray, check_finite, check_positive
+from .._validation import FloatArray, check_finite, check_positive, check_repetition_time, numeric_array
 from ._pulseq import read_cycle
 
-_LONGEST_REPETITION_TIME = 1.0  # s
 _NUMBER = r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
 _NOTE = re.compile(
     rf"^# repetition_time = {_NUMBER} s, inversion_duration = {_NUMBER} s;(?:.*; (\d{{1,9}}) pulses\r?$)?",
@@ -57,13 +56,8 @@ class PulseSequence:
     def __post_init__(self) -> None:
         flip_angle = _vector(self.flip_angle, "flip_angle")
         pulse_duration = _vector(self.pulse_duration, "pulse_duration")
-        repetition_time = check_positive(self.repetition_time, "repetition_time")
+        repetition_time = check_repetition_time(self.repetition_time)
         inversion_duration = check_positive(self.inversion_duration, "inversion_duration")
-        if repetition_time > _LONGEST_REPETITION_TIME:
-            raise ValueError(
-                f"repetition_time must not exceed {_LONGEST_REPETITION_TIME:g} s; got {repetition_time:g} s. "
-                "Is it in ms?"
-            )
         if flip_angle.shape != pulse_duration.shape:
             raise ValueError(
                 "flip_angle and pulse_duration must have the same length; "
@@ -267,12 +261,10 @@ class PulseSequence:
 
 
 def _vector(values: FloatArray, name: str) -> FloatArray:
-    try:
-        if np.iscomplexobj(values):
-            raise TypeError("they are complex")
-        array = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must be a sequence of real numbers: {error}.") from error
+    checked = numeric_array(values, name)
+    if checked.dtype.kind == "c":
+        raise TypeError(f"{name} must be a sequence of real numbers; got {checked.dtype}.")
+    array = checked.astype(np.float64)
     if array.ndim != 1 or not array.size:
         raise ValueError(f"{name} must be a non-empty 1-D array; got shape {array.shape}.")
     check_finite(array, name)

@@ -8,11 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import FloatArray, check_positive
+from .._validation import FloatArray, check_repetition_time
 from ._base import Parameter
 from ._protocol import ProtocolModel, magnitude, protocol_values
-
-_LONGEST_REPETITION_TIME = 1.0  # s
 
 
 @dataclass(frozen=True)
@@ -73,12 +71,7 @@ class VariableFlipAngleModel(ProtocolModel):
     def __post_init__(self) -> None:
         flip_angles = protocol_values(self.flip_angles, "flip_angles", unit="rad", most=2 * np.pi)
         object.__setattr__(self, "flip_angles", flip_angles)
-        repetition_time = check_positive(self.repetition_time, "repetition_time")
-        if repetition_time > _LONGEST_REPETITION_TIME:
-            raise ValueError(
-                f"repetition_time must not exceed {_LONGEST_REPETITION_TIME:g} s; got {repetition_time:g} s. "
-                "Is it in ms?"
-            )
+        repetition_time = check_repetition_time(self.repetition_time)
         object.__setattr__(self, "repetition_time", repetition_time)
         self._check_data("complex", "magnitude")
 

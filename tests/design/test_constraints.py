@@ -11,7 +11,7 @@ from crbestim.design import SequenceConstraints
 @pytest.mark.parametrize(
     ("limits", "error", "message"),
     [
-        ({"flip_angle": (1.0, 0.5)}, ValueError, "flip_angle must be in order"),
+        ({"flip_angle": (1.0, 0.5)}, ValueError, "flip_angle must not be decreasing"),
         ({"flip_angle": (0.0, 180.0)}, ValueError, "flip_angle must not exceed 2 pi rad; got 180. Is it in degrees"),
         ({"flip_angle": 3.0}, ValueError, "flip_angle must be a pair"),
         ({"flip_angle": (-0.1, 1.0)}, ValueError, r"flip_angle\[0\]"),

@@ -120,7 +120,7 @@ def test_real_signals_for_a_compressor_of_complex_ones_are_refused(data):
         ({"snr": -1.0}, "snr must be positive"),
         ({"n_realizations": 1}, "n_realizations must be at least 2"),
         ({"target_names": ["a", "b"]}, "target_names must have one name"),
-        ({"prior_std": [1.0, 2.0]}, "prior_std must have shape"),
+        ({"prior_std": [1.0, 2.0]}, "prior_std must be real numbers of shape"),
         ({"crb": {}}, "crb is an empty mapping"),
         ({"y": np.ones((3, 1))}, "y has 3 rows"),
     ],

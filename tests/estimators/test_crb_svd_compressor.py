@@ -134,7 +134,7 @@ def test_in_a_pipeline_with_real_data():
         ({"model": "mt"}, TypeError, "model must be a SignalModel"),
         ({"n_components": 61}, ValueError, "n_components=61 exceeds the 60 time points"),
         ({"n_components": 0}, ValueError, "n_components must be at least 1"),
-        ({"n_components": "automatic"}, TypeError, "n_components must be an integer"),
+        ({"n_components": "automatic"}, ValueError, "n_components must be one of"),
         ({"weight": 1.0}, ValueError, r"weight must lie in \[0, 1\)"),
         ({"weight": "some"}, TypeError, "weight must be a number or 'auto'"),
         ({"n_components": "auto", "tolerance": -0.1}, ValueError, "tolerance must be positive"),

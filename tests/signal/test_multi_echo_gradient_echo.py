@@ -137,7 +137,7 @@ def test_is_a_constant():
         (np.ones((2, 2)), ValueError, "echo_times must be one-dimensional"),
         ([1e-3, np.nan], ValueError, "echo_times must be finite"),
         ([1e-3, np.inf], ValueError, "echo_times must be finite"),
-        ([1e-3, -1e-3], ValueError, "echo_times must be finite and from 0 to 100 s"),
+        ([1e-3, -1e-3], ValueError, "echo_times must be finite and from 0 to 2 s"),
         ([1e-3j], TypeError, "echo_times must be real"),
         (["1e-3"], TypeError, "echo_times must hold numbers"),
         (["a", 1.0], TypeError, "echo_times must hold numbers"),

@@ -56,22 +56,22 @@ def test_signal_and_bound_at_every_corner_of_the_ranges(name):
 
 
 TISSUE = {"m0s": 0.12, "T1": 1.5, "T2f": 0.1, "Rx": 40.0, "T2s": 1e-5, "B0": 0.3 * STOP_BAND, "B1": 1.0}
-ALL = set(TISSUE)
+ALL = list(TISSUE)
 
 
 @pytest.mark.parametrize(
     ("edge", "unknowable"),
     [
-        ({}, set()),
-        ({"m0s": 0.0}, {"Rx", "T2s"}),
-        ({"Rx": 0.0}, {"m0s", "Rx", "T2s"}),
-        ({"T2f": 1.5}, set()),
-        ({"B0": 0.0}, {"B0"}),
-        ({"B0": 2 * STOP_BAND}, {"B0"}),
+        ({}, []),
+        ({"m0s": 0.0}, ["Rx", "T2s"]),
+        ({"Rx": 0.0}, ["m0s", "Rx", "T2s"]),
+        ({"T2f": 1.5}, []),
+        ({"B0": 0.0}, ["B0"]),
+        ({"B0": 2 * STOP_BAND}, ["B0"]),
         ({"B0": STOP_BAND}, ALL),
         ({"B0": -STOP_BAND}, ALL),
-        ({"B1": 0.3}, set()),
-        ({"B1": 1.7}, set()),
+        ({"B1": 0.3}, []),
+        ({"B1": 1.7}, []),
         ({"B1": 0.0}, ALL),
     ],
     ids=str,
@@ -80,7 +80,7 @@ def test_where_a_bound_is_infinite(edge, unknowable):
     model = MTHybridStateModel(TRAIN)
     theta = np.array([list((TISSUE | edge).values())])
     bound = model.crb(theta, targets=model.parameter_names)[0]
-    assert {name for name, value in zip(model.parameter_names, bound, strict=True) if np.isinf(value)} == unknowable
+    assert [name for name, value in zip(model.parameter_names, bound, strict=True) if np.isinf(value)] == unknowable
 
 
 @pytest.fixture(scope="module")
