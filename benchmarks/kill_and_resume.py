@@ -7,7 +7,7 @@ Its files must be those of the uninterrupted run, byte for byte, and there must 
 network, the seconds of its epochs differ; and locks may stay.
 
 The processes are forked from one that has done the imports, so that the kills do not come among these (processor time
-since then is counted, and read from /proc: Linux). The design writes its record every second here, instead of every
+since then is counted, and read from /proc: Linux). The design writes its record twice a second here, instead of every
 ten, so that there are more writes to hit.
 """
 
@@ -70,10 +70,10 @@ def train(inputs):
 
 def design(inputs):
     """A pulse train."""
-    _recorder._PERIOD = 1.0
+    _recorder._PERIOD = 0.5
     return [
-        "design", "--targets", "T1", "T2f", "--tissues", "16", "--starts", "1", "--hops", "2", "--iterations", "20",
-        "--refinement", "40", "--sequence", str(inputs / "pulses.csv"), "--out", "designed.csv",
+        "design", "--targets", "T1", "T2f", "--tissues", "32", "--starts", "2", "--hops", "4", "--iterations", "60",
+        "--refinement", "200", "--sequence", str(inputs / "pulses.csv"), "--out", "designed.csv",
     ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[Any]
 ComplexArray = NDArray[Any]
 
-_LONGEST_REPETITION_TIME = 1.0  # s
+_REPETITION_TIMES = 1e-6, 1.0  # s
 
 
 def stack_complex(coefficients: ComplexArray) -> FloatArray:
@@ -278,12 +278,12 @@ def check_positive(value: float, name: str) -> float:
 
 
 def check_repetition_time(value: float) -> float:
-    """Return the time between two pulses of a train, in s, which is no longer than a second."""
+    """Return the time between two pulses of a train, in s: at least a microsecond, and no longer than a second."""
     time = check_positive(value, "repetition_time")
-    if time > _LONGEST_REPETITION_TIME:
-        raise ValueError(
-            f"repetition_time must not exceed {_LONGEST_REPETITION_TIME:g} s; got {time:g} s. Is it in ms?"
-        )
+    least, most = _REPETITION_TIMES
+    if not least <= time <= most:
+        question = " Is it in ms?" if time > most else ""
+        raise ValueError(f"repetition_time must be from {least:g} to {most:g} s; got {time:g} s.{question}")
     return time
 
 

@@ -136,7 +136,8 @@ class CRBSVDCompressor(SVDCompressor):
             raise TypeError(f"model must be a SignalModel; got {type(self.model).__name__}.")
         names = self.model.check_names(self.targets, self.known)
         n_samples = check_count(self.n_samples, "n_samples", minimum=2)
-        weights = _WEIGHTS if self.weight == "auto" else (_checked_weight(self.weight),)
+        is_automatic = isinstance(self.weight, str) and self.weight == "auto"
+        weights = _WEIGHTS if is_automatic else (_checked_weight(self.weight),)
         n_largest, tolerance = self._checked_size()
         prior = checked_prior(self.prior, self.model)
         self._look_at(X)

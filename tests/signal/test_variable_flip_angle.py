@@ -167,5 +167,5 @@ def test_unphysical_parameters_are_named(theta, name):
 def test_degrees_and_milliseconds_are_noticed():
     with pytest.raises(ValueError, match="flip_angles must be finite and from 0 to 6.28319 rad; got 3 to 20"):
         VariableFlipAngleModel([3, 6, 12, 20], 5e-3)
-    with pytest.raises(ValueError, match="repetition_time must not exceed 1 s; got 5 s. Is it in ms"):
+    with pytest.raises(ValueError, match="repetition_time must be from 1e-06 to 1 s; got 5 s. Is it in ms"):
         VariableFlipAngleModel([0.1, 0.3], 5.0)
