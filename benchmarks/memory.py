@@ -175,8 +175,8 @@ def main():
                 "small": small,
                 "peak [MiB]": round(first / 2**20),
                 "large": large,
-                "peak, large [MiB]": round(second / 2**20),
-                "data and result, large [MiB]": round(kept / 2**20),
+                "peak [MiB], large": round(second / 2**20),
+                "data and result [MiB], large": round(kept / 2**20),
                 "growth beyond them [bytes an item]": round(
                     ((second - kept) - (first - first_kept)) / (large - small)
                 ),
