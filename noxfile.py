@@ -61,7 +61,7 @@ def types(session: nox.Session) -> None:
 def doctests(session: nox.Session) -> None:
     """The snippets of the user guide and of the docstrings."""
     install(session, "test")
-    session.run("pytest", "-q", "--doctest-glob=*.rst", "docs/user_guide")
+    session.run("pytest", "-q", "--doctest-glob=*.rst", "docs/getting_started.rst", "docs/user_guide")
     session.run("pytest", "-q", "--doctest-modules", "crbestim", "--doctest-continue-on-failure", "-o", "testpaths=")
 
 
