@@ -30,7 +30,7 @@ benchmarks/network_study.py --fast --n-epochs 2 --n-paper-epochs 1 --n-realizati
 benchmarks/yardstick.py --fast --n-voxels 4 --n-steps 3 --output {results}/yardstick.csv
 benchmarks/volume_speed.py --shape 16 16 4 --n-rounds 1
 benchmarks/cluster_scaling.py --network-voxels 2048 --fit-voxels 64 --workers 1 --n-rounds 1
-benchmarks/memory.py --fraction 0.001
+benchmarks/memory.py --fraction 0.001 --only simulation volume
 benchmarks/release_network.py --fast --output {results}/network.safetensors
 """  # noqa: E501 - a command is a line
 
