@@ -178,7 +178,7 @@ def main():
                 "peak [MiB], large": round(second / 2**20),
                 "data and result [MiB], large": round(kept / 2**20),
                 "growth beyond them [bytes an item]": round(
-                    ((second - kept) - (first - first_kept)) / (large - small)
+                    ((second - kept) - (first - first_kept)) / max(1, large - small)
                 ),
             }
         )

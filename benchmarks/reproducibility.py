@@ -158,6 +158,7 @@ COMPUTATIONS = {
 CHUNKED = {name for name, compute in COMPUTATIONS.items() if "chunked" in compute.__code__.co_varnames[:2]}
 IN_JOBS = {name for name, compute in COMPUTATIONS.items() if "n_jobs" in compute.__code__.co_varnames[:2]}
 CASES = {
+    "first": (COMPUTATIONS, {}, 1),
     "another process": (COMPUTATIONS, {}, 1),
     "other chunks": (CHUNKED, {"chunked": True}, 1),
     "two jobs": (IN_JOBS, {"n_jobs": 2}, 1),
@@ -203,12 +204,13 @@ def main():
         names, settings, _ = CASES[options.case]
         np.savez(options.output, **{name: COMPUTATIONS[name](**settings) for name in names})
         return
-    reference = {name: compute() for name, compute in COMPUTATIONS.items()}
-    table = {"again": {name: difference(compute(), reference[name]) for name, compute in COMPUTATIONS.items()}}
     with tempfile.TemporaryDirectory() as folder:
-        for case in CASES:
-            found = run_case(case, f"{folder}/case.npz")
-            table[case] = {name: difference(values, reference[name]) for name, values in found.items()}
+        found = {case: run_case(case, f"{folder}/case.npz") for case in CASES}
+    reference = found.pop("first")
+    table = {
+        case: {name: difference(values, reference[name]) for name, values in arrays.items()}
+        for case, arrays in found.items()
+    }
     shown = pd.DataFrame(table, index=list(COMPUTATIONS))
     print(shown.map(lambda share: "same bits" if share == 0 else f"{share:.1e}").to_string())
 
