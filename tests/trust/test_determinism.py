@@ -49,7 +49,7 @@ def test_again_is_the_same_and_global_random_states_stay(reference, name):
     assert difference(again, reference[name]) == 0
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [case for case in CASES if case != "first"])
 def test_other_processes_chunks_jobs_and_threads(reference, case, tmp_path):
     found = run_case(case, tmp_path / "results.npz")
     assert set(found) == set(CASES[case][0])
