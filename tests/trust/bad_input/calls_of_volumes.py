@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,24 +36,23 @@ def _mask(**changes: Any) -> Argument:
     return Argument(**({"value": values, "fixed_axes": (0, 1, 2)} | changes))
 
 
-def _saved_basis(basis: Any) -> Any:
+def _saved(name: str, save: Callable[[Path], None], read: Callable[[Path], Any]) -> Any:
+    """Write a file of a name and read it again; it is whole or absent."""
     with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "basis.npy"
+        path = Path(directory) / name
         try:
-            io.save_basis(path, basis)
+            save(path)
         finally:
             assert list(Path(directory).iterdir()) in ([], [path])
-        return io.load_basis(path)
+        return read(path)
+
+
+def _saved_basis(basis: Any) -> Any:
+    return _saved("basis.npy", lambda path: io.save_basis(path, basis), io.load_basis)
 
 
 def _saved_volume(values: Any) -> Any:
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "volume.nii"
-        try:
-            io.save_volume(path, values)
-        finally:
-            assert list(Path(directory).iterdir()) in ([], [path])
-        return io.open_volume(path).read()
+    return _saved("volume.nii", lambda path: io.save_volume(path, values), lambda path: io.open_volume(path).read())
 
 
 def _mean(rows: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
