@@ -91,6 +91,13 @@ def write_together(writers: Mapping[Path, Callable[[BinaryIO], Any]], *, overwri
         raise
 
 
+def checked_path(path: object) -> Path:
+    """Return a path; raise TypeError if it is none."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a path; got {type(path).__name__}.")
+    return Path(path)
+
+
 def is_taken(path: Path) -> bool:
     """Tell whether something is there, a link to nowhere included."""
     return os.path.lexists(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from pathlib import Path
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -12,7 +11,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils.validation import check_is_fitted
 
 from .. import signal
-from .._files import write_together
+from .._files import checked_path, write_together
 from .._numpy_files import refusing_damage, whole_archive
 from .._optional import imported
 from ..covariance import NoiseCovariance
@@ -100,8 +99,7 @@ def save_estimator(estimator: BaseEstimator, path: str | os.PathLike[str], *, ov
         If the estimator is not fitted.
     """
     skops = imported("skops.io", "skops")
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be a path; got {type(path).__name__}.")
+    path = checked_path(path)
     if not isinstance(estimator, BaseEstimator):
         raise TypeError(f"estimator must be an estimator; got {type(estimator).__name__}.")
     if _holds_network(estimator):
@@ -117,7 +115,7 @@ def save_estimator(estimator: BaseEstimator, path: str | os.PathLike[str], *, ov
         raise TypeError(
             f"estimator has parts of kinds that load_estimator does not read: {', '.join(sorted(refused))}."
         )
-    write_together({Path(path): lambda file: file.write(content)}, overwrite=overwrite)
+    write_together({path: lambda file: file.write(content)}, overwrite=overwrite)
 
 
 def load_estimator(path: str | os.PathLike[str]) -> Any:
@@ -149,8 +147,7 @@ def load_estimator(path: str | os.PathLike[str]) -> Any:
         If it is missing or cannot be read.
     """
     skops = imported("skops.io", "skops")
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be a path; got {type(path).__name__}.")
+    path = checked_path(path)
     with open(path, "rb") as file, refusing_damage(f"path: {path} cannot be read as a file of save_estimator"):
         warnings.simplefilter("default", InconsistentVersionWarning)  # of scikit-learn: to be seen, but no damage
         with whole_archive(file):

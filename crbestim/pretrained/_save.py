@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from .._files import is_taken
+from .._files import checked_path, is_taken
 from .._validation import check_finite
 from ..datasets import Prior
 from ..datasets._fingerprints import checked_prior
@@ -74,7 +73,7 @@ def save_pretrained(
     sklearn.exceptions.NotFittedError
         If the pipeline is not fitted.
     """
-    target = _checked_path(path)
+    target = checked_path(path)
     (first, compressor), (last, regressor) = _checked_steps(pipeline)
     if not isinstance(card, str):
         raise TypeError(f"card must be text; got {type(card).__name__}.")
@@ -101,12 +100,6 @@ def save_pretrained(
     if is_taken(target) and not overwrite:
         raise FileExistsError(f"path: {target} exists; pass overwrite=True to replace it.")
     write_file(target, header, arrays)
-
-
-def _checked_path(path: object) -> Path:
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be a path; got {type(path).__name__}.")
-    return Path(path)
 
 
 def _checked_steps(pipeline: object) -> tuple[tuple[str, SVDCompressor], tuple[str, CRBWeightedRegressor]]:

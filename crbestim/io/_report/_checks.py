@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._files import is_taken
+from ..._files import checked_path, is_taken
 from .._parameter_map import ParameterMap
 
 _CODES = ({"L", "R"}, {"P", "A"}, {"I", "S"})
@@ -18,11 +17,10 @@ _CODES = ({"L", "R"}, {"P", "A"}, {"I", "S"})
 
 def check_path(path: object, overwrite: bool) -> Path:
     """Return the path of a file to write; raise if it exists and must not be replaced."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be a path; got {type(path).__name__}.")
-    if not overwrite and is_taken(Path(path)):
+    target = checked_path(path)
+    if not overwrite and is_taken(target):
         raise FileExistsError(f"path: {path} exists; pass overwrite=True to replace it.")
-    return Path(path)
+    return target
 
 
 def check_maps(maps: object) -> tuple[ParameterMap, ...]:
