@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._files import write_together
+from .._files import checked_path, write_together
 from .._numpy_files import read_npy, refusing_damage
 from .._validation import check_basis
 from ._bart import COEFFICIENT_DIM, TIME_DIM, header_bytes, read_cfl, write_numbers
@@ -39,7 +39,7 @@ def save_basis(path: str | os.PathLike[str], basis: ArrayLike, *, overwrite: boo
     OSError
         If it cannot be written.
     """
-    target, basis = _checked_path(path), check_basis(basis)
+    target, basis = _basis_path(path), check_basis(basis)
     if target.suffix == ".npy":
         write_together({target: lambda file: np.save(file, basis)}, overwrite=overwrite)
         return
@@ -74,7 +74,7 @@ def load_basis(path: str | os.PathLike[str]) -> NDArray:
     OSError
         If it is missing or cannot be read.
     """
-    source = _checked_path(path)
+    source = _basis_path(path)
     if source.suffix == ".npy":
         with open(source, "rb") as file, refusing_damage(f"{source} is no array, or is damaged"):
             values = read_npy(file)
@@ -96,9 +96,8 @@ def load_basis(path: str | os.PathLike[str]) -> NDArray:
     return basis.real.copy() if np.iscomplexobj(basis) and not basis.imag.any() else basis
 
 
-def _checked_path(path: str | os.PathLike[str]) -> Path:
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be a path; got {type(path).__name__}.")
-    if Path(path).suffix not in BASIS_FORMATS:
+def _basis_path(path: str | os.PathLike[str]) -> Path:
+    place = checked_path(path)
+    if place.suffix not in BASIS_FORMATS:
         raise ValueError(f"path: a basis is a file with the suffix {' or '.join(BASIS_FORMATS)}; got {path}.")
-    return Path(path)
+    return place

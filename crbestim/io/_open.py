@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .._files import checked_path
 from .._validation import check_count
 from ._bart import open_cfl
 from ._nifti import open_nifti
@@ -45,9 +46,7 @@ def open_volume(path: str | os.PathLike[str]) -> Volume:
     OSError
         If it is missing or cannot be read.
     """
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be a path; got {type(path).__name__}.")
-    path = Path(path)
+    path = checked_path(path)
     suffix = next((suffix for suffix in _FORMATS if path.name.endswith(suffix)), None)
     if suffix is None:
         raise ValueError(f"{path} must end in one of {', '.join(_FORMATS)}.")
