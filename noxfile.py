@@ -17,6 +17,7 @@ nox.options.sessions = ["lint", "types", "tests", "doctests"]
 nox.options.reuse_existing_virtualenvs = True
 
 OLDEST_PYTHON, NEWEST_PYTHON = "3.11", "3.13"
+SNIPPETS = ("docs/getting_started.rst", "docs/performance.rst", "docs/user_guide", "docs/bring_your_own")
 RUNTIME_EXTRAS = ("plot", "cluster", "pulseq", "skops", "phantom")
 BENCHMARKS = """
 benchmarks/subspaces.py --sizes 9 9 --n-samples 64 --n-held-out 64
@@ -61,7 +62,7 @@ def types(session: nox.Session) -> None:
 def doctests(session: nox.Session) -> None:
     """The snippets of the user guide and of the docstrings."""
     install(session, "test")
-    session.run("pytest", "-q", "--doctest-glob=*.rst", "docs/getting_started.rst", "docs/user_guide")
+    session.run("pytest", "-q", "--doctest-glob=*.rst", *SNIPPETS)
     session.run("pytest", "-q", "--doctest-modules", "crbestim", "--doctest-continue-on-failure", "-o", "testpaths=")
 
 

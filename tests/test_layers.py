@@ -1,6 +1,7 @@
 """A module imports only from its own layer and from those below it."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,13 @@ def test_module_imports_from_below_alone(module):
     assert module[0] in LAYERS, f"{module[0]} has no place in the order of layers"
     source = ROOT.joinpath(*module).with_suffix(".py").read_text(encoding="utf-8")
     assert violations(source, module) == []
+
+
+def test_diagram_shows_the_layers():
+    diagram = (Path(__file__).parents[1] / "docs/images/architecture.svg").read_text(encoding="utf-8")
+    bold = re.findall(r"<text [^>]*(?:bold|700)[^>]*>([^<]+)</text>", diagram)
+    rooms = [name.rstrip("/") for text in bold for name in text.split(", ")]
+    assert rooms == [*(layer for layer in LAYERS if layer != "_start"), "what is handed up"]
 
 
 def test_modules_are_found():

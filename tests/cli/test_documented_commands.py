@@ -9,8 +9,9 @@ import pytest
 from crbestim.cli._main import _parser
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs/user_guide").glob("*.rst"))]
-PAGES += sorted((ROOT / "crbestim/cli").glob("_*.py"))
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", DOCS / "getting_started.rst", *sorted((DOCS / "user_guide").glob("*.rst"))]
+PAGES += [*sorted((DOCS / "bring_your_own").glob("*.rst")), *sorted((ROOT / "crbestim/cli").glob("_*.py"))]
 CALLS = [
     (page.name, line)
     for page in PAGES
