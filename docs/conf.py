@@ -48,7 +48,7 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = "crbestim"
 html_show_sourcelink = False
-html_sidebars = {"installation": [], "paper_results": [], "architecture": [], "development": []}
+html_sidebars = {"installation": [], "paper_results": [], "architecture": [], "contributing": [], "changes": []}
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "navigation_with_keys": False,

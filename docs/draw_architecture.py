@@ -60,6 +60,7 @@ WIDTH, HEIGHT, GAP = 10.0, 0.78, 0.16
 
 
 def main() -> None:
+    """Draw all rooms, and the arrows beside them."""
     plt.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "architecture", "font.family": "sans-serif"}
     figure, axes = plt.subplots(figsize=(9, 6.4), layout="constrained")
     for level, (colour, product, rooms) in enumerate(FLOORS):
