@@ -97,6 +97,24 @@ class NoiseModel:
     ------
     TypeError, ValueError
         If `noise_std` is not positive, `m0_range` no pair of positive numbers in order, or the covariance none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim import MonoExponentialModel, NoiseModel
+    >>> model, theta = MonoExponentialModel([0.02, 0.04, 0.08]), [[0.05], [0.1]]
+    >>> signal, crb = model.signal(theta), model.crb(theta)
+    >>> noise = NoiseModel.at_snr(50)
+    >>> noise.noise_std, noise.m0_range
+    (0.02, (1.0, 1.0))
+    >>> noise.add_to(signal, np.random.default_rng(0)).shape
+    (2, 3)
+    >>> noisy, bound = NoiseModel(0.01, (0.1, 1.0)).augment(signal, crb, np.random.default_rng(0))
+    >>> bool((bound >= 0.01**2 * crb).all())  # |M0| was at most 1
+    True
+    >>> coloured = NoiseModel.at_snr(50, covariance=0.5 ** np.abs(np.subtract.outer(range(3), range(3))))
+    >>> coloured.compress(np.eye(3)[:, :2]).covariance.size
+    2
     """
 
     noise_std: float = 0.01

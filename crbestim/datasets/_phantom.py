@@ -52,10 +52,29 @@ class Phantom:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from crbestim import BlochHybridStateModel, PulseSequence
+    >>> from crbestim.datasets import Phantom
+    >>> tissues = pd.DataFrame({"T1": [1.0, 4.0], "T2": [0.08, 2.0], "density": [0.8, 1]}, index=["tissue", "water"])
+    >>> fractions = np.zeros((2, 4, 4, 2))
+    >>> fractions[0, :2], fractions[1, 1:3] = 0.5, 0.5  # they share the voxels of the second row
+    >>> fields = {"B0": np.zeros((4, 4, 2)), "B1": np.full((4, 4, 2), 0.9)}
+    >>> regions = {"tissue alone": fractions[1] == 0}
+    >>> phantom = Phantom(tissues, fractions, fields, phase=np.zeros((4, 4, 2)), affine=np.eye(4), regions=regions)
+    >>> phantom.parameter_map("T1")[:, 0, 0].round(2).tolist()
+    [1.0, 2.67, 4.0, nan]
+    >>> train = PulseSequence(np.full(20, 0.3), np.full(20, 0.3e-3), repetition_time=3.5e-3, inversion_duration=0.5e-3)
+    >>> phantom.signal(BlochHybridStateModel(train)).shape
+    (4, 4, 2, 20)
+    >>> slab = phantom.slab(1, 2)
+    >>> slab.shape, int(slab.dominated_by("water", fraction=0.5).sum())
+    ((4, 4, 1), 8)
+
+    That of the paper:
+
     >>> from crbestim.datasets import make_bsa_phantom
     >>> phantom = make_bsa_phantom(voxel_size=6)
-    >>> phantom.shape
-    (32, 32, 11)
     >>> round(float(phantom.parameter_map("T1")[phantom.regions["15 %"]].mean()), 2)
     0.84
     """
