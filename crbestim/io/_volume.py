@@ -34,6 +34,19 @@ class Volume:
         From voxels to millimetres, if the file tells it.
     header : nibabel header or None
         That of a NIfTI file.
+
+    Examples
+    --------
+    Of a file by `open_volume` or `open_coefficients`; of an array:
+
+    >>> import numpy as np
+    >>> from crbestim.io import Volume
+    >>> coefficients = np.random.default_rng(0).standard_normal((4, 4, 2, 3)) + 0j
+    >>> volume = Volume.from_array(coefficients)
+    >>> volume.shape, volume.n_channels, volume.affine is None
+    ((4, 4, 2), 3, True)
+    >>> volume.read((slice(0, 4), slice(0, 2), slice(1, 2))).shape
+    (4, 2, 1, 3)
     """
 
     path: Path
