@@ -176,6 +176,22 @@ def simulate_kspace(
         If finufft is missing; the extra ``phantom`` brings it.
     TypeError, ValueError
         If arguments do not fit each other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim import MTHybridStateModel, PulseSequence
+    >>> from crbestim.acquisition import koosh_ball_trajectory, simulate_kspace
+    >>> from crbestim.datasets import make_bsa_phantom
+    >>> phantom = make_bsa_phantom(voxel_size=13)
+    >>> train = PulseSequence(np.full(20, 0.3), np.full(20, 0.3e-3), repetition_time=3.5e-3, inversion_duration=0.5e-3)
+    >>> trajectory = koosh_ball_trajectory(n_echoes=4, n_cycles=2, n_samples=16)
+    >>> coils = np.ones((1, *phantom.shape))
+    >>> model, echoes = MTHybridStateModel(train), range(0, 20, 5)
+    >>> data = simulate_kspace(phantom, model, trajectory, coils, list(echoes), n_threads=1, progress=False)
+    >>> noisy = data.with_noise(data.noise_std_at(snr=50), random_state=0)
+    >>> noisy.samples.shape
+    (4, 1, 2, 16)
     """
     if not isinstance(phantom, Phantom):
         raise TypeError(f"phantom must be a Phantom; got {type(phantom).__name__}.")

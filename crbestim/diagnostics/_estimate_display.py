@@ -31,6 +31,28 @@ class EstimateDisplay:
         Where it was drawn.
     figure_ : matplotlib Figure
         Its figure.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from crbestim import EstimateDisplay, MonoExponentialModel
+    >>> rng = np.random.default_rng(0)
+    >>> truth = rng.uniform(0.03, 0.2, (100, 1))  # s
+    >>> crb = (0.05 * truth) ** 2
+    >>> estimate = truth + np.sqrt(crb) * rng.standard_normal((100, 1))
+    >>> T2 = MonoExponentialModel([0.02, 0.04]).parameters[0]
+    >>> display = EstimateDisplay.from_predictions(truth, estimate, crb, T2, target_names=["T2"], name="SNR 50")
+    >>> display.ax_.get_xlabel()
+    'true $T_2$ [s]'
+    >>> plt.close(display.figure_)  # or display.figure_.savefig("estimates.png")
+
+    Of arrays of one parameter:
+
+    >>> display = EstimateDisplay(truth[:, 0], estimate[:, 0], crb[:, 0], label="$T_2$ [s]").plot(limits=(0, 0.2))
+    >>> display.ax_.get_xlim() == (0, 0.2)
+    True
+    >>> plt.close(display.figure_)
     """
 
     ax_: Any
