@@ -43,6 +43,17 @@ class SequenceConstraints:
     Notes
     -----
     The power is that of the published pattern of the paper's authors, and rather high: see what the scanner allows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim import PulseSequence
+    >>> from crbestim.design import SequenceConstraints
+    >>> limits = SequenceConstraints(flip_angle=(0.0, 1.0), rf_amplitude=2 * np.pi * 1000, rf_power=1e5)
+    >>> limits.check_times(PulseSequence.default())  # raises an error if they cannot be met
+    >>> table = limits.table(PulseSequence.default())
+    >>> table["met"].tolist(), table.index[0]  # flip angle, amplitude, duration, power
+    ([False, True, True, False], 'flip_angle [rad]')
     """
 
     flip_angle: tuple[float, float] = (0.0, np.pi)

@@ -22,6 +22,19 @@ class EstimatorNetwork(nn.Module):
     bound : FingerprintNetwork or None
         Maps data to the logarithm of sqrt(CRB) in units of the noise over the l2-norm of the data and of the
         parameters' scale. None: no bound is learnt.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from crbestim.nn import EstimatorNetwork, ResidualNetwork
+    >>> network = EstimatorNetwork(estimate=ResidualNetwork(26, 3, width=64), bound=ResidualNetwork(26, 3, width=64))
+    >>> x = torch.ones(5, 26)
+    >>> estimate, log_std = network(x)
+    >>> estimate.shape, log_std.shape
+    (torch.Size([5, 3]), torch.Size([5, 3]))
+    >>> bool(torch.allclose(network.log_std(10 * x), log_std - np.log(10), atol=1e-4))  # ten times the SNR
+    True
     """
 
     def __init__(self, estimate: FingerprintNetwork, bound: FingerprintNetwork | None) -> None:
