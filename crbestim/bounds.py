@@ -114,6 +114,10 @@ def cramer_rao_bound(
     ValueError
         As `fisher_information`.
 
+    References
+    ----------
+    C. R. Rao, Information and the accuracy attainable in the estimation of statistical parameters, 1945.
+
     Examples
     --------
     >>> import numpy as np

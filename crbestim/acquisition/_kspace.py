@@ -96,6 +96,11 @@ class KSpaceData:
         Returns
         -------
         KSpaceData
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `noise_std` is no number, negative, or beyond single precision.
         """
         noise_std = check_not_negative(noise_std, "noise_std")
         in_single_precision(np.array(100 * noise_std), "noise_std")  # no draw is a hundred standard deviations
@@ -123,6 +128,12 @@ class KSpaceData:
         Returns
         -------
         float
+            In each real channel, in the unit of the samples.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `snr` is no positive number.
         """
         n_voxels, n_samples = self.sensitivities[0].size, self.samples[0, 0].size
         return float(np.sqrt(n_samples / n_voxels) / check_positive(snr, "snr"))
@@ -176,6 +187,11 @@ def simulate_kspace(
         If finufft is missing; the extra ``phantom`` brings it.
     TypeError, ValueError
         If arguments do not fit each other.
+
+    References
+    ----------
+    A. H. Barnett, J. Magland and L. af Klinteberg, A parallel nonuniform fast Fourier transform library based on an
+    "exponential of semicircle" kernel, SIAM J. Sci. Comput. 41, 2019.
 
     Examples
     --------

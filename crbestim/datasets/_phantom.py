@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from .._validation import FloatArray, check_finite, numeric_array
+from .._validation import FloatArray, check_finite, check_positive, numeric_array
 from ..signal import SignalModel
 
 _SUM_TOLERANCE = 1e-5
@@ -133,8 +133,17 @@ class Phantom:
         Returns
         -------
         DataFrame of shape (n, P)
+            In SI units; the columns are those of the tissues and the fields.
+
+        Raises
+        ------
+        ValueError
+            If there is no such tissue, or the mask does not fit.
         """
-        intrinsic = self.tissues.loc[tissue].drop("density")
+        intrinsic = self.tissues.iloc[self._row(tissue)].drop("density")
+        where = np.asarray(where)
+        if where.dtype != bool or where.shape != self.shape:
+            raise ValueError(f"where must be booleans of shape {self.shape}; got {where.dtype} {where.shape}.")
         table = pd.DataFrame({name: field[where] for name, field in self.fields.items()})
         return table.assign(**intrinsic.astype(float))
 
@@ -228,8 +237,33 @@ class Phantom:
         )
 
     def dominated_by(self, tissue: str, fraction: float = 0.95) -> NDArray[np.bool_]:
-        """Return the mask of the voxels of which a tissue fills at least a given fraction."""
-        return self.fractions[self.tissues.index.get_loc(tissue)] >= fraction
+        """Return the mask of the voxels of which a tissue fills at least a given fraction.
+
+        Parameters
+        ----------
+        tissue : str
+            Name.
+        fraction : float, default=0.95
+            Of the voxel's volume, above 0 and at most 1.
+
+        Returns
+        -------
+        ndarray of bool, (nx, ny, nz)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such tissue, or the fraction is none.
+        """
+        if check_positive(fraction, "fraction") > 1:
+            raise ValueError(f"fraction must be above 0 and at most 1; got {fraction:g}. Is it in percent?")
+        return self.fractions[self._row(tissue)] >= fraction
+
+    def _row(self, tissue: str) -> int:
+        names = list(self.tissues.index)
+        if tissue not in names:
+            raise ValueError(f"tissue must be one of {names}; got {tissue!r}.")
+        return names.index(tissue)
 
 
 def _array(values: ArrayLike, name: str, shape: tuple[int | None, ...]) -> FloatArray:

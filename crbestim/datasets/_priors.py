@@ -43,7 +43,9 @@ class Prior:
     Raises
     ------
     TypeError
-        If an entry is neither.
+        If `distributions` is no mapping, or an entry is neither.
+    ValueError
+        If there are none.
 
     Examples
     --------
@@ -198,6 +200,16 @@ def paper_prior(repetition_time: float = 3.5e-3) -> Prior:
     Returns
     -------
     Prior
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `repetition_time` is no number from 1e-6 to 1 s.
+
+    References
+    ----------
+    X. Zhang, Q. Duchemin, K. Liu et al., Cramér-Rao bound-informed training of neural networks for quantitative MRI,
+    Magn. Reson. Med. 88, 2022.
 
     Examples
     --------

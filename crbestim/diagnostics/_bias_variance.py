@@ -101,6 +101,11 @@ def bias_variance(
     TypeError, ValueError
         If the arguments do not fit each other.
 
+    References
+    ----------
+    X. Zhang, Q. Duchemin, K. Liu et al., Cramér-Rao bound-informed training of neural networks for quantitative MRI,
+    Magn. Reson. Med. 88, 2022, Eqs. (2)-(5).
+
     Examples
     --------
     >>> from scipy import stats

@@ -32,6 +32,11 @@ class EstimateDisplay:
     figure_ : matplotlib Figure
         Its figure.
 
+    Raises
+    ------
+    ValueError
+        If lengths differ, values are not finite, or a bound is NaN or not positive.
+
     Examples
     --------
     >>> import matplotlib.pyplot as plt

@@ -67,6 +67,11 @@ class SequenceDisplay:
         Returns
         -------
         SequenceDisplay
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `sequence` is no PulseSequence, or there are not three axes.
         """
         return cls(sequence).plot(axes, **kwargs)
 

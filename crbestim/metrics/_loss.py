@@ -74,6 +74,11 @@ def crb_efficiency_score(y_true: ArrayLike, y_pred: ArrayLike, crb: ArrayLike) -
     ValueError
         As `crb_loss`.
 
+    References
+    ----------
+    X. Zhang, Q. Duchemin, K. Liu et al., Cramér-Rao bound-informed training of neural networks for quantitative MRI,
+    Magn. Reson. Med. 88, 2022, Eq. (1).
+
     Examples
     --------
     >>> from crbestim import crb_efficiency_score

@@ -49,6 +49,11 @@ class CRBEfficiencyScorer:
     real : bool, optional
         Whether real X are real data, or stacked coefficients; by default the estimator's first step tells.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `noise` is no NoiseModel, `n_realizations` no number of at least 2, or `random_state` no int.
+
     Notes
     -----
     The bound reaches the scorer by metadata routing::

@@ -47,7 +47,24 @@ class EstimatorNetwork(nn.Module):
         return self.estimate(x, covariates), None if self.bound is None else self.log_std(x, covariates)
 
     def log_std(self, x: Tensor, covariates: Tensor | None = None) -> Tensor:
-        """Return the logarithm of sqrt(CRB) at sigma = 1 in units of the parameters' scale, (n, p)."""
+        """Return the logarithm of sqrt(CRB) at sigma = 1 in units of the parameters' scale.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, m)
+            Data.
+        covariates : Tensor of shape (n, c), optional
+            Standardised covariates.
+
+        Returns
+        -------
+        Tensor of shape (n, p)
+
+        Raises
+        ------
+        RuntimeError
+            If there is no network for the bound.
+        """
         if self.bound is None:
             raise RuntimeError("The network was trained without a bound.")
         largest = x.abs().amax(dim=1, keepdim=True)  # first, so that no square over- or underflows

@@ -11,7 +11,12 @@ from .._validation import check_count, check_not_negative, check_positive
 
 
 class CRBLoss(nn.Module):
-    """Squared error over the Cramér-Rao bound, averaged over entries with a finite bound (Zhang et al., Eq. 1).
+    """Squared error over the Cramér-Rao bound, averaged over entries with a finite bound.
+
+    References
+    ----------
+    X. Zhang, Q. Duchemin, K. Liu et al., Cramér-Rao bound-informed training of neural networks for quantitative MRI,
+    Magn. Reson. Med. 88, 2022, Eq. (1).
 
     Examples
     --------

@@ -243,6 +243,11 @@ class PaperNetwork(FingerprintNetwork):
     n_covariates : int, default=0
         Number of columns of the covariates, which the paper has none of; the first layer sees them beside the input.
 
+    References
+    ----------
+    X. Zhang, Q. Duchemin, K. Liu et al., Cramér-Rao bound-informed training of neural networks for quantitative MRI,
+    Magn. Reson. Med. 88, 2022, Section 2.5.
+
     Examples
     --------
     >>> import torch

@@ -103,7 +103,23 @@ class PretrainedPipeline(Pipeline):
         covariates: ArrayLike | pd.DataFrame | None = None,
         **params: Any,
     ) -> PretrainedPipeline:
-        """Train anew, as `Pipeline.fit`, and forget what was known of the training before."""
+        """Train anew, as `Pipeline.fit`, and forget what was known of the training before.
+
+        Parameters
+        ----------
+        X, y, crb, covariates, **params
+            As for `Pipeline.fit`.
+
+        Returns
+        -------
+        PretrainedPipeline
+            Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `Pipeline.fit`.
+        """
         self.__dict__.pop("_file", None)
         super().fit(X, y, crb=crb, covariates=covariates, **params)
         return self

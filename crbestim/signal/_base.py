@@ -85,14 +85,36 @@ class Parameter:
         return bool(self.contains(np.asarray(value)))
 
     def contains(self, values: NDArray) -> NDArray[np.bool_]:
-        """Tell for each value whether it lies in the physical range."""
+        """Tell for each value whether it lies in the physical range.
+
+        Parameters
+        ----------
+        values : ndarray
+            Real numbers, in the parameter's unit.
+
+        Returns
+        -------
+        ndarray of bool
+            Of the shape of `values`; False for NaN.
+        """
         low, high = self.bounds
         above = values >= low if self.closed in ("both", "left") else values > low
         below = values <= high if self.closed in ("both", "right") else values < high
         return above & below
 
     def guess(self, value: float) -> str:
-        """Return a question for a value beyond the range that lies inside of it in another unit; else nothing."""
+        """Return a question for a value beyond the range that lies inside of it in another unit; else nothing.
+
+        Parameters
+        ----------
+        value : float
+            In the parameter's unit.
+
+        Returns
+        -------
+        str
+            Such as " Is it in ms?", to end an error message with; empty if there is nothing to ask.
+        """
         for factor, unit in _OTHER_UNITS.get(self.unit, ()):
             if abs(value) > abs(self.bounds[1]) and value * factor in self:
                 return f" Is it in {unit}?"
