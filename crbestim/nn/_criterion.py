@@ -85,6 +85,18 @@ class Criterion(nn.Module):
         Of the standardisation.
     noise_std : float
         Noise of the data.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from crbestim.nn import CRBLoss, Criterion, EstimatorNetwork, ResidualNetwork
+    >>> network = EstimatorNetwork(estimate=ResidualNetwork(26, 3, width=64), bound=None)
+    >>> criterion = Criterion(CRBLoss(), None, mean=torch.zeros(3), scale=torch.ones(3), noise_std=0.01)
+    >>> x, theta, crb = torch.ones(5, 26), torch.zeros(5, 3), torch.full((5, 3), 0.01)
+    >>> loss = criterion(network(x), (theta, crb))
+    >>> loss.backward()
+    >>> loss.shape
+    torch.Size([])
     """
 
     mean: Tensor
