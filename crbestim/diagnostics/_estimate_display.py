@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from .._validation import check_crb, check_targets
+from .._validation import check_count, check_crb, check_targets
 from ..signal import Parameter
 
 
@@ -141,7 +141,15 @@ class EstimateDisplay:
         -------
         EstimateDisplay
             Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `limits` are not a lower and a higher end, or `max_bars` is no number of at least 0.
         """
+        max_bars = check_count(max_bars, "max_bars", minimum=0)
+        if limits is not None and not limits[0] < limits[1]:
+            raise ValueError(f"limits must be a lower and a higher end; got {limits!r}.")
         import matplotlib.pyplot as plt
 
         if ax is None:
