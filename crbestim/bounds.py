@@ -53,6 +53,20 @@ def fisher_information(
     References
     ----------
     C. R. Rao, Information and the accuracy attainable in the estimation of statistical parameters, 1945.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim import cramer_rao_bound, fisher_information
+    >>> times, T2 = np.array([0.02, 0.04, 0.08, 0.16]), 0.08  # s
+    >>> signal = np.exp(-times / T2)
+    >>> jacobian = np.stack([signal * times / T2**2, signal], axis=1)  # by T2 and by a real M0, at M0 = 1
+    >>> information = fisher_information(jacobian, noise_std=0.01)
+    >>> information.shape
+    (2, 2)
+    >>> bound = cramer_rao_bound(jacobian, noise_std=0.01)
+    >>> bool(np.allclose(np.diag(np.linalg.inv(information)), bound))
+    True
     """
     stacked = _stacked(jacobian, covariance)
     check_finite(stacked, "jacobian")
@@ -99,6 +113,25 @@ def cramer_rao_bound(
     ------
     ValueError
         As `fisher_information`.
+
+    References
+    ----------
+    C. R. Rao, Information and the accuracy attainable in the estimation of statistical parameters, 1945.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim import cramer_rao_bound
+    >>> times, T2 = np.array([0.02, 0.04, 0.08, 0.16]), 0.08  # s
+    >>> signal = np.exp(-times / T2)
+    >>> jacobian = np.stack([signal * times / T2**2, signal], axis=1)  # by T2 and by a real M0, at M0 = 1
+    >>> np.sqrt(cramer_rao_bound(jacobian, noise_std=0.01)).round(4)  # s, and relative to M0
+    array([0.0024, 0.0165])
+    >>> np.sqrt(cramer_rao_bound(jacobian[:, :1], noise_std=0.01)).round(4)  # with M0 known
+    array([0.0014])
+    >>> noise = 0.5 ** np.abs(np.subtract.outer(range(4), range(4)))  # correlated from echo to echo
+    >>> cramer_rao_bound(jacobian, noise_std=0.01, covariance=noise).shape
+    (2,)
     """
     stacked = _stacked(jacobian, covariance)
     noise_std = check_positive(noise_std, "noise_std")

@@ -10,7 +10,7 @@ from scipy.linalg import solve_triangular
 
 from ._validation import check_basis, check_finite, check_matrix, numeric_array
 
-__all__ = ["NoiseCovariance", "as_covariance"]
+__all__ = ["NoiseCovariance"]
 
 # In units of the input's rounding error.
 _HERMITIAN_TOLERANCE = 1e8

@@ -97,6 +97,24 @@ class NoiseModel:
     ------
     TypeError, ValueError
         If `noise_std` is not positive, `m0_range` no pair of positive numbers in order, or the covariance none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim import MonoExponentialModel, NoiseModel
+    >>> model, theta = MonoExponentialModel([0.02, 0.04, 0.08]), [[0.05], [0.1]]
+    >>> signal, crb = model.signal(theta), model.crb(theta)
+    >>> noise = NoiseModel.at_snr(50)
+    >>> noise.noise_std, noise.m0_range
+    (0.02, (1.0, 1.0))
+    >>> noise.add_to(signal, np.random.default_rng(0)).shape
+    (2, 3)
+    >>> noisy, bound = NoiseModel(0.01, (0.1, 1.0)).augment(signal, crb, np.random.default_rng(0))
+    >>> bool((bound >= 0.01**2 * crb).all())  # |M0| was at most 1
+    True
+    >>> coloured = NoiseModel.at_snr(50, covariance=0.5 ** np.abs(np.subtract.outer(range(3), range(3))))
+    >>> coloured.compress(np.eye(3)[:, :2]).covariance.size
+    2
     """
 
     noise_std: float = 0.01
@@ -122,6 +140,11 @@ class NoiseModel:
         Returns
         -------
         NoiseModel
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `snr` is no number in this range, or the covariance none.
         """
         if not 1 / _GREATEST_SNR <= check_positive(snr, "snr") <= _GREATEST_SNR:
             raise ValueError(
@@ -152,12 +175,37 @@ class NoiseModel:
         return self if covariance is None else replace(self, covariance=covariance.compress(checked))
 
     def draw_magnitude(self, n_samples: int, rng: np.random.Generator) -> FloatArray:
-        """Draw |M0|, shape (n_samples,)."""
+        """Draw |M0|.
+
+        Parameters
+        ----------
+        n_samples : int
+            How many.
+        rng : numpy.random.Generator
+            The source of randomness.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Uniform in `m0_range`.
+        """
         low, high = self.m0_range
         return rng.uniform(low, high, n_samples)
 
     def scale_crb(self, crb: NDArray, magnitude: FloatArray) -> FloatArray:
-        """Return the bound, (n, p), at amplitudes |M0|, (n,), and this noise."""
+        r"""Return the bound at some amplitudes and this noise, :math:`\mathrm{CRB}\, \sigma^2 / |M_0|^2`.
+
+        Parameters
+        ----------
+        crb : ndarray of shape (n, p)
+            Bound at |M0| = 1, sigma = 1.
+        magnitude : ndarray of shape (n,)
+            |M0|.
+
+        Returns
+        -------
+        ndarray of shape (n, p)
+        """
         return crb * (self.noise_std / magnitude[:, None]) ** 2
 
     def add_to(

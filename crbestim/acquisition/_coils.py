@@ -74,6 +74,18 @@ def compress_coils(data: KSpaceData, n_coils: int) -> KSpaceData:
     References
     ----------
     M. Buehrer et al., Array compression for MRI with large coil arrays, Magn. Reson. Med. 57, 2007.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim.acquisition import KSpaceData, compress_coils, koosh_ball_trajectory
+    >>> rng = np.random.default_rng(0)
+    >>> trajectory = koosh_ball_trajectory(n_echoes=10, n_cycles=3, n_samples=8)
+    >>> samples = rng.standard_normal((10, 4, 3, 8)) + 1j * rng.standard_normal((10, 4, 3, 8))
+    >>> data = KSpaceData(samples, trajectory, sensitivities=np.full((4, 8, 8, 8), 0.5))
+    >>> few = compress_coils(data, n_coils=2)
+    >>> few.samples.shape, few.sensitivities.shape
+    ((10, 2, 3, 8), (2, 8, 8, 8))
     """
     if not isinstance(data, KSpaceData):
         raise TypeError(f"data must be KSpaceData; got {type(data).__name__}.")

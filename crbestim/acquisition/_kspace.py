@@ -96,6 +96,11 @@ class KSpaceData:
         Returns
         -------
         KSpaceData
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `noise_std` is no number, negative, or beyond single precision.
         """
         noise_std = check_not_negative(noise_std, "noise_std")
         in_single_precision(np.array(100 * noise_std), "noise_std")  # no draw is a hundred standard deviations
@@ -123,6 +128,12 @@ class KSpaceData:
         Returns
         -------
         float
+            In each real channel, in the unit of the samples.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `snr` is no positive number.
         """
         n_voxels, n_samples = self.sensitivities[0].size, self.samples[0, 0].size
         return float(np.sqrt(n_samples / n_voxels) / check_positive(snr, "snr"))
@@ -176,6 +187,27 @@ def simulate_kspace(
         If finufft is missing; the extra ``phantom`` brings it.
     TypeError, ValueError
         If arguments do not fit each other.
+
+    References
+    ----------
+    A. H. Barnett, J. Magland and L. af Klinteberg, A parallel nonuniform fast Fourier transform library based on an
+    "exponential of semicircle" kernel, SIAM J. Sci. Comput. 41, 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim import MTHybridStateModel, PulseSequence
+    >>> from crbestim.acquisition import koosh_ball_trajectory, simulate_kspace
+    >>> from crbestim.datasets import make_bsa_phantom
+    >>> phantom = make_bsa_phantom(voxel_size=13)
+    >>> train = PulseSequence(np.full(20, 0.3), np.full(20, 0.3e-3), repetition_time=3.5e-3, inversion_duration=0.5e-3)
+    >>> trajectory = koosh_ball_trajectory(n_echoes=4, n_cycles=2, n_samples=16)
+    >>> coils = np.ones((1, *phantom.shape))
+    >>> model, echoes = MTHybridStateModel(train), range(0, 20, 5)
+    >>> data = simulate_kspace(phantom, model, trajectory, coils, list(echoes), n_threads=1, progress=False)
+    >>> noisy = data.with_noise(data.noise_std_at(snr=50), random_state=0)
+    >>> noisy.samples.shape
+    (4, 1, 2, 16)
     """
     if not isinstance(phantom, Phantom):
         raise TypeError(f"phantom must be a Phantom; got {type(phantom).__name__}.")

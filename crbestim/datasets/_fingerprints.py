@@ -40,6 +40,16 @@ def default_prior(model: SignalModel) -> Prior:
     ------
     ValueError
         If there is none; then pass a prior.
+
+    Examples
+    --------
+    >>> from crbestim import BlochHybridStateModel
+    >>> from crbestim.datasets import default_prior
+    >>> prior = default_prior(BlochHybridStateModel())
+    >>> prior.names
+    ('T1', 'T2', 'B0', 'B1')
+    >>> prior.sample(10, random_state=0).shape
+    (10, 4)
     """
     if isinstance(model, MTHybridStateModel | MTBlochModel | BlochMcConnellModel | BlochHybridStateModel):
         known = dict(paper_prior(model.sequence.repetition_time).distributions)
@@ -134,6 +144,19 @@ def make_fingerprints(
     ------
     TypeError, ValueError
         For arguments that do not fit each other; if the checkpoint cannot be used, or belongs to another simulation.
+
+    Examples
+    --------
+    >>> from scipy import stats
+    >>> from crbestim import MonoExponentialModel, Prior, make_fingerprints
+    >>> model = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16])
+    >>> prior = Prior({"T2": stats.uniform(0.03, 0.17)})
+    >>> data = make_fingerprints(model, prior, n_samples=100, random_state=0, progress=False)
+    >>> data.X.shape, data.y.shape, data.crb.shape, data.target_names
+    ((100, 5), (100, 1), (100, 1), ('T2',))
+    >>> given = make_fingerprints(model, theta=[[0.05], [0.1]], progress=False)  # tissues of your own
+    >>> given.y.ravel().tolist()
+    [0.05, 0.1]
     """
     if not isinstance(model, SignalModel):
         raise TypeError(f"model must be a SignalModel; got {type(model).__name__}.")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from .._validation import FloatArray, check_finite, numeric_array
+from .._validation import FloatArray, check_finite, check_positive, numeric_array
 from ..signal import SignalModel
 
 _SUM_TOLERANCE = 1e-5
@@ -52,10 +52,29 @@ class Phantom:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from crbestim import BlochHybridStateModel, PulseSequence
+    >>> from crbestim.datasets import Phantom
+    >>> tissues = pd.DataFrame({"T1": [1.0, 4.0], "T2": [0.08, 2.0], "density": [0.8, 1]}, index=["tissue", "water"])
+    >>> fractions = np.zeros((2, 4, 4, 2))
+    >>> fractions[0, :2], fractions[1, 1:3] = 0.5, 0.5  # they share the voxels of the second row
+    >>> fields = {"B0": np.zeros((4, 4, 2)), "B1": np.full((4, 4, 2), 0.9)}
+    >>> regions = {"tissue alone": fractions[1] == 0}
+    >>> phantom = Phantom(tissues, fractions, fields, phase=np.zeros((4, 4, 2)), affine=np.eye(4), regions=regions)
+    >>> phantom.parameter_map("T1")[:, 0, 0].round(2).tolist()
+    [1.0, 2.67, 4.0, nan]
+    >>> train = PulseSequence(np.full(20, 0.3), np.full(20, 0.3e-3), repetition_time=3.5e-3, inversion_duration=0.5e-3)
+    >>> phantom.signal(BlochHybridStateModel(train)).shape
+    (4, 4, 2, 20)
+    >>> slab = phantom.slab(1, 2)
+    >>> slab.shape, int(slab.dominated_by("water", fraction=0.5).sum())
+    ((4, 4, 1), 8)
+
+    That of the paper:
+
     >>> from crbestim.datasets import make_bsa_phantom
     >>> phantom = make_bsa_phantom(voxel_size=6)
-    >>> phantom.shape
-    (32, 32, 11)
     >>> round(float(phantom.parameter_map("T1")[phantom.regions["15 %"]].mean()), 2)
     0.84
     """
@@ -114,8 +133,17 @@ class Phantom:
         Returns
         -------
         DataFrame of shape (n, P)
+            In SI units; the columns are those of the tissues and the fields.
+
+        Raises
+        ------
+        ValueError
+            If there is no such tissue, or the mask does not fit.
         """
-        intrinsic = self.tissues.loc[tissue].drop("density")
+        intrinsic = self.tissues.iloc[self._row(tissue)].drop("density")
+        where = np.asarray(where)
+        if where.dtype != bool or where.shape != self.shape:
+            raise ValueError(f"where must be booleans of shape {self.shape}; got {where.dtype} {where.shape}.")
         table = pd.DataFrame({name: field[where] for name, field in self.fields.items()})
         return table.assign(**intrinsic.astype(float))
 
@@ -209,8 +237,33 @@ class Phantom:
         )
 
     def dominated_by(self, tissue: str, fraction: float = 0.95) -> NDArray[np.bool_]:
-        """Return the mask of the voxels of which a tissue fills at least a given fraction."""
-        return self.fractions[self.tissues.index.get_loc(tissue)] >= fraction
+        """Return the mask of the voxels of which a tissue fills at least a given fraction.
+
+        Parameters
+        ----------
+        tissue : str
+            Name.
+        fraction : float, default=0.95
+            Of the voxel's volume, above 0 and at most 1.
+
+        Returns
+        -------
+        ndarray of bool, (nx, ny, nz)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such tissue, or the fraction is none.
+        """
+        if check_positive(fraction, "fraction") > 1:
+            raise ValueError(f"fraction must be above 0 and at most 1; got {fraction:g}. Is it in percent?")
+        return self.fractions[self._row(tissue)] >= fraction
+
+    def _row(self, tissue: str) -> int:
+        names = list(self.tissues.index)
+        if tissue not in names:
+            raise ValueError(f"tissue must be one of {names}; got {tissue!r}.")
+        return names.index(tissue)
 
 
 def _array(values: ArrayLike, name: str, shape: tuple[int | None, ...]) -> FloatArray:

@@ -43,7 +43,9 @@ class Prior:
     Raises
     ------
     TypeError
-        If an entry is neither.
+        If `distributions` is no mapping, or an entry is neither.
+    ValueError
+        If there are none.
 
     Examples
     --------
@@ -198,6 +200,28 @@ def paper_prior(repetition_time: float = 3.5e-3) -> Prior:
     Returns
     -------
     Prior
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `repetition_time` is no number from 1e-6 to 1 s.
+
+    References
+    ----------
+    X. Zhang, Q. Duchemin, K. Liu et al., Cramér-Rao bound-informed training of neural networks for quantitative MRI,
+    Magn. Reson. Med. 88, 2022.
+
+    Examples
+    --------
+    >>> from crbestim import paper_prior
+    >>> prior = paper_prior(repetition_time=3.5e-3)
+    >>> prior.names
+    ('m0s', 'T1', 'T2f', 'Rx', 'T2s', 'B0', 'B1')
+    >>> tissues = prior.sample(1000, random_state=0)
+    >>> bool((tissues["T2f"] <= tissues["T1"]).all())
+    True
+    >>> bool(tissues["T1"].between(0.1, 6.0).all())
+    True
     """
     limit = 2 * np.pi / check_repetition_time(repetition_time)
     return Prior(
@@ -232,6 +256,16 @@ def truncated_normal(mean: float, std: float, low: float | FloatArray, high: flo
     TypeError, ValueError
         If they are no finite numbers, `std` is not positive, or a range is empty or so far from the mean that its
         probability vanishes.
+
+    Examples
+    --------
+    >>> from crbestim import Prior
+    >>> from crbestim.datasets import truncated_normal
+    >>> T1 = truncated_normal(mean=1.6, std=0.8, low=0.1, high=6.0)  # s
+    >>> prior = Prior({"T1": T1, "T2": lambda theta: truncated_normal(0.1, 0.2, 0.005, theta["T1"].to_numpy())})
+    >>> tissues = prior.sample(1000, random_state=0)
+    >>> bool((tissues["T2"] <= tissues["T1"]).all())
+    True
     """
     std = check_positive(std, "std")
     centre, least, most = _limit(mean, "mean"), _limit(low, "low"), _limit(high, "high")

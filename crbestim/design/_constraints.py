@@ -43,6 +43,17 @@ class SequenceConstraints:
     Notes
     -----
     The power is that of the published pattern of the paper's authors, and rather high: see what the scanner allows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim import PulseSequence
+    >>> from crbestim.design import SequenceConstraints
+    >>> limits = SequenceConstraints(flip_angle=(0.0, 1.0), rf_amplitude=2 * np.pi * 1000, rf_power=1e5)
+    >>> limits.check_times(PulseSequence.default())  # raises an error if they cannot be met
+    >>> table = limits.table(PulseSequence.default())
+    >>> table["met"].tolist(), table.index[0]  # flip angle, amplitude, duration, power
+    ([False, True, True, False], 'flip_angle [rad]')
     """
 
     flip_angle: tuple[float, float] = (0.0, np.pi)
@@ -77,7 +88,21 @@ class SequenceConstraints:
             )
 
     def check_times(self, sequence: PulseSequence) -> None:
-        """Raise ValueError if pulses cannot be as long as allowed, or the shortest take too much power anyway."""
+        """Check that a train of this kind can keep the limits.
+
+        Parameters
+        ----------
+        sequence : PulseSequence
+            Gives the repetition time.
+
+        Raises
+        ------
+        TypeError
+            If it is no PulseSequence.
+        ValueError
+            If pulses cannot be as long as allowed, or the shortest take too much power anyway.
+        """
+        _check_sequence(sequence)
         if self.pulse_duration[1] > sequence.repetition_time:
             raise ValueError(
                 f"constraints: pulse_duration must not exceed the repetition time of {sequence.repetition_time:g} s; "
@@ -104,7 +129,13 @@ class SequenceConstraints:
         -------
         DataFrame
             Columns lowest, highest (of the sequence), low, high (the limits; NaN if there is none) and met.
+
+        Raises
+        ------
+        TypeError
+            If `sequence` is no PulseSequence.
         """
+        _check_sequence(sequence)
         rows = {
             "flip_angle [rad]": (sequence.flip_angle, self.flip_angle),
             "rf_amplitude [rad/s]": (sequence.rf_amplitude, (np.nan, self.rf_amplitude)),
@@ -123,3 +154,8 @@ class SequenceConstraints:
         above = table["low"].isna() | (table["lowest"] * slack >= table["low"])
         table["met"] = above & (table["high"].isna() | (table["highest"] <= table["high"] * slack))
         return table
+
+
+def _check_sequence(sequence: PulseSequence) -> None:
+    if not isinstance(sequence, PulseSequence):
+        raise TypeError(f"sequence must be a PulseSequence; got {type(sequence).__name__}.")

@@ -41,6 +41,17 @@ def hybrid_state_error(model: SignalModel, theta: ArrayLike | pd.DataFrame) -> F
         If the model is none of the hybrid state.
     ValueError
         If it has a separate T1, or theta does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim import BlochHybridStateModel
+    >>> from crbestim.design import hybrid_state_error
+    >>> error = hybrid_state_error(BlochHybridStateModel(), [[1.2, 0.08, 100.0, 1.0], [1.2, 0.08, 890.0, 1.0]])
+    >>> error.shape
+    (2,)
+    >>> bool(error[0] < error[1])  # the second is close to a stop band
+    True
     """
     if not isinstance(model, HybridStateModel):
         raise TypeError(f"model must be one of the hybrid state; got {type(model).__name__}.")

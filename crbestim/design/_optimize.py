@@ -144,6 +144,22 @@ def optimize_sequence(
     ----------
     J. Assländer, R. Lattanzi, D. K. Sodickson, M. A. Cloos, Optimized quantification of spin relaxation times in the
     hybrid state, Magn. Reson. Med. 82, 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim import BlochHybridStateModel, PulseSequence
+    >>> from crbestim.design import SequenceConstraints, optimize_sequence
+    >>> flat = PulseSequence(np.full(40, 0.4), np.full(40, 0.3e-3), repetition_time=3.5e-3, inversion_duration=0.5e-3)
+    >>> search = {"n_tissues": 4, "n_knots": 8, "n_starts": 1, "n_hops": 0, "max_iter": 10, "refine_iter": 10}
+    >>> design = optimize_sequence(  # a short search, for a try
+    ...     BlochHybridStateModel(flat), targets="T1", constraints=SequenceConstraints(hybrid_state_error=None),
+    ...     random_state=0, progress=False, **search
+    ... )
+    >>> design.sequence
+    PulseSequence(40 pulses, repetition_time=0.0035, inversion_duration=0.0005)
+    >>> bool(design.bounds["ratio"]["T1"] < 1), bool(design.limits["met"].all())
+    (True, True)
     """
     make_model, template = check_template(model, sequence)
     first = make_model(template)

@@ -38,6 +38,23 @@ class SequenceDesign:
         Whether the design came to its end; if not, the time was up.
     theta : DataFrame
         The tissues of the design. Judge the sequence by others, for instance with `compare_bounds`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim import BlochHybridStateModel, PulseSequence
+    >>> from crbestim.design import SequenceConstraints, optimize_sequence
+    >>> flat = PulseSequence(np.full(40, 0.4), np.full(40, 0.3e-3), repetition_time=3.5e-3, inversion_duration=0.5e-3)
+    >>> design = optimize_sequence(
+    ...     BlochHybridStateModel(flat), constraints=SequenceConstraints(hybrid_state_error=None), n_tissues=4,
+    ...     n_knots=8, n_starts=1, n_hops=0, max_iter=5, refine_iter=5, random_state=0, progress=False,
+    ... )
+    >>> design.complete, design.sequence.n_pulses, design.theta.shape
+    (True, 40, (4, 4))
+    >>> design.bounds.index.tolist(), design.bounds.columns.tolist()
+    (['T1', 'T2'], ['before', 'after', 'ratio'])
+    >>> list(design.history)
+    ['stage', 'iteration', 'objective', 'seconds']
     """
 
     sequence: PulseSequence

@@ -100,6 +100,26 @@ def bias_variance(
     ------
     TypeError, ValueError
         If the arguments do not fit each other.
+
+    References
+    ----------
+    X. Zhang, Q. Duchemin, K. Liu et al., Cramér-Rao bound-informed training of neural networks for quantitative MRI,
+    Magn. Reson. Med. 88, 2022, Eqs. (2)-(5).
+
+    Examples
+    --------
+    >>> from scipy import stats
+    >>> from crbestim import DictionaryMatcher, MonoExponentialModel, Prior, bias_variance, make_fingerprints
+    >>> model, prior = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16]), Prior({"T2": stats.uniform(0.03, 0.17)})
+    >>> test = make_fingerprints(model, prior, n_samples=50, random_state=1, progress=False)
+    >>> matcher = DictionaryMatcher(model, prior=prior, entries=1000, verbose=0, random_state=0).fit()
+    >>> table = bias_variance(
+    ...     matcher, test.X, test.y, test.crb, snr=100, n_realizations=50, random_state=0, progress=False
+    ... )
+    >>> table[["target", "region"]].values.tolist()
+    [['T2', 'all'], ['T2', 'informative']]
+    >>> bool(table["variance_over_crb"].between(0.5, 1.5).all())  # close to efficient
+    True
     """
     given = dict(crb) if isinstance(crb, Mapping) else {"": crb}
     if not given:
@@ -154,6 +174,22 @@ progress
     ------
     TypeError, ValueError
         As `bias_variance`.
+
+    Examples
+    --------
+    >>> from scipy import stats
+    >>> from crbestim import DictionaryMatcher, MonoExponentialModel, Prior, bias_and_std, make_fingerprints
+    >>> model, prior = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16]), Prior({"T2": stats.uniform(0.03, 0.17)})
+    >>> test = make_fingerprints(model, prior, n_samples=50, random_state=1, progress=False)
+    >>> matcher = DictionaryMatcher(model, prior=prior, entries=1000, verbose=0, random_state=0).fit()
+    >>> found = bias_and_std(
+    ...     matcher, test.X, test.y, test.crb, snr=100, n_realizations=50, random_state=0, progress=False
+    ... )
+    >>> found.bias.shape, found.std.shape, found.target_names
+    ((50, 1), (50, 1), ['T2'])
+    >>> ratio = found.std / found.sqrt_crb  # close to 1 for an efficient estimator
+    >>> bool(0.7 < ratio.mean() < 1.3)
+    True
     """
     return _analyse(
         estimator, X, y, {"": crb}, snr, n_realizations, covariates, covariance, real, target_names, prior_std,

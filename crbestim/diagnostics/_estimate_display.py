@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from .._validation import check_crb, check_targets
+from .._validation import check_count, check_crb, check_targets
 from ..signal import Parameter
 
 
@@ -31,6 +31,33 @@ class EstimateDisplay:
         Where it was drawn.
     figure_ : matplotlib Figure
         Its figure.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, values are not finite, or a bound is NaN or not positive.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from crbestim import EstimateDisplay, MonoExponentialModel
+    >>> rng = np.random.default_rng(0)
+    >>> truth = rng.uniform(0.03, 0.2, (100, 1))  # s
+    >>> crb = (0.05 * truth) ** 2
+    >>> estimate = truth + np.sqrt(crb) * rng.standard_normal((100, 1))
+    >>> T2 = MonoExponentialModel([0.02, 0.04]).parameters[0]
+    >>> display = EstimateDisplay.from_predictions(truth, estimate, crb, T2, target_names=["T2"], name="SNR 50")
+    >>> display.ax_.get_xlabel()
+    'true $T_2$ [s]'
+    >>> plt.close(display.figure_)  # or display.figure_.savefig("estimates.png")
+
+    Of arrays of one parameter:
+
+    >>> display = EstimateDisplay(truth[:, 0], estimate[:, 0], crb[:, 0], label="$T_2$ [s]").plot(limits=(0, 0.2))
+    >>> display.ax_.get_xlim() == (0, 0.2)
+    True
+    >>> plt.close(display.figure_)
     """
 
     ax_: Any
@@ -114,7 +141,15 @@ class EstimateDisplay:
         -------
         EstimateDisplay
             Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `limits` are not a lower and a higher end, or `max_bars` is no number of at least 0.
         """
+        max_bars = check_count(max_bars, "max_bars", minimum=0)
+        if limits is not None and not limits[0] < limits[1]:
+            raise ValueError(f"limits must be a lower and a higher end; got {limits!r}.")
         import matplotlib.pyplot as plt
 
         if ax is None:

@@ -37,6 +37,20 @@ class GoodnessOfFit:
     flagged : ndarray of bool, (...)
         Whether the voxel does not look like a signal of the model: `p_value` below the significance, or not finite
         data. Voxels of zeros, as in a masked background, are not flagged.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import stats
+    >>> from crbestim import MonoExponentialModel, NoiseModel, Prior, goodness_of_fit
+    >>> model = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16])
+    >>> images = NoiseModel.at_snr(100).add_to(model.signal(np.full((32, 1), 0.08)), np.random.default_rng(0))
+    >>> prior = Prior({"T2": stats.uniform(0.03, 0.17)})
+    >>> fit = goodness_of_fit(model, images.reshape(4, 4, 2, 5), noise_std=0.01, prior=prior, verbose=0)
+    >>> fit.chi_square.shape, round(float(fit.n_degrees[0, 0, 0]))  # 10 real data points, T2 and a complex M0
+    ((4, 4, 2), 7)
+    >>> bool(((fit.p_value < 0.001) == fit.flagged).all())
+    True
     """
 
     chi_square: FloatArray
@@ -97,6 +111,19 @@ def goodness_of_fit(
     ------
     TypeError, ValueError
         As `NLLSEstimator`; if `significance` does not lie between 0 and 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import stats
+    >>> from crbestim import MonoExponentialModel, NoiseModel, Prior, goodness_of_fit
+    >>> model = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16])
+    >>> signals = model.signal([[0.05], [0.12]])
+    >>> signals[1, 2] = 0  # an artefact
+    >>> noisy = NoiseModel.at_snr(100).add_to(signals, np.random.default_rng(0))
+    >>> prior = Prior({"T2": stats.uniform(0.03, 0.17)})
+    >>> goodness_of_fit(model, noisy, noise_std=0.01, prior=prior, verbose=0).flagged.tolist()
+    [False, True]
     """
     noise_std = check_positive(noise_std, "noise_std")
     if not 0 < check_positive(significance, "significance") < 1:

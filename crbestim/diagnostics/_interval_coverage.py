@@ -69,6 +69,23 @@ def interval_coverage(
     ------
     TypeError, ValueError
         If the arguments do not fit each other.
+
+    Examples
+    --------
+    >>> from scipy import stats
+    >>> from crbestim import CRBWeightedRegressor, MonoExponentialModel, Pipeline, Prior, SVDCompressor
+    >>> from crbestim import interval_coverage, make_fingerprints
+    >>> model, prior = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16]), Prior({"T2": stats.uniform(0.03, 0.17)})
+    >>> train = make_fingerprints(model, prior, n_samples=100, random_state=0, progress=False)
+    >>> regressor = CRBWeightedRegressor(max_epochs=2, verbose=0, random_state=0)  # too few, for a try
+    >>> pipe = Pipeline([SVDCompressor(n_components=3), regressor]).fit(train.X, train.y, crb=train.crb)
+    >>> table = interval_coverage(
+    ...     pipe, train.X, train.y, snr=50, n_realizations=10, target_names=["T2"], random_state=0, progress=False
+    ... )
+    >>> table["level"].tolist()
+    [0.5, 0.6827, 0.9, 0.95]
+    >>> bool(table["coverage"].is_monotonic_increasing)
+    True
     """
     X, is_real = checked_signals(estimator, X, real)
     truth = check_targets(y, len(X))

@@ -28,6 +28,19 @@ class SequenceDisplay:
     ------
     TypeError
         If `sequence` is no PulseSequence.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from crbestim import PulseSequence, SequenceDisplay
+    >>> display = SequenceDisplay.from_sequence(PulseSequence.default(), name="built-in")
+    >>> flip_angle = np.linspace(0.1, 1.0, 1141)
+    >>> ramp = PulseSequence(flip_angle, np.full(1141, 0.3e-3), repetition_time=3.5e-3, inversion_duration=0.5e-3)
+    >>> both = SequenceDisplay(ramp).plot(display.axes_, name="ramp")  # in the same figure
+    >>> len(both.axes_), len(both.axes_[0].lines)
+    (3, 2)
+    >>> plt.close(display.figure_)
     """
 
     axes_: Any
@@ -54,6 +67,11 @@ class SequenceDisplay:
         Returns
         -------
         SequenceDisplay
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `sequence` is no PulseSequence, or there are not three axes.
         """
         return cls(sequence).plot(axes, **kwargs)
 

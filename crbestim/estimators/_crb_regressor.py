@@ -129,6 +129,25 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
     ----------
     X. Zhang, Q. Duchemin, K. Liu et al., Cramér-Rao bound-informed training of neural networks for quantitative
     MRI, Magn. Reson. Med. 88, 2022.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from scipy import stats
+    >>> from crbestim import CRBWeightedRegressor, MonoExponentialModel, Pipeline, Prior, SVDCompressor
+    >>> from crbestim import make_fingerprints
+    >>> from crbestim.nn import ResidualNetwork
+    >>> model = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16])
+    >>> prior = Prior({"T2": stats.uniform(0.03, 0.17)})
+    >>> data = make_fingerprints(model, prior, n_samples=100, random_state=0, progress=False)
+    >>> small = partial(ResidualNetwork, width=16)
+    >>> regressor = CRBWeightedRegressor(network=small, max_epochs=2, verbose=0, random_state=0)  # too few, for a try
+    >>> pipe = Pipeline([SVDCompressor(n_components=3), regressor]).fit(data.X, data.y, crb=data.crb)
+    >>> estimate, std = pipe.predict(data.X, return_std=True, noise_std=0.01)
+    >>> estimate.shape, std.shape
+    ((100, 1), (100, 1))
+    >>> regressor.history_["loss"].tolist()
+    ['crb', 'crb']
     """
 
     __metadata_request__fit = {"crb": True, "covariates": True}  # noqa: RUF012 - read by scikit-learn

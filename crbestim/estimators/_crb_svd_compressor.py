@@ -85,6 +85,21 @@ class CRBSVDCompressor(SVDCompressor):
     ----------
     A. Mao, S. Flassbeck, C. Gultekin and J. Assländer, Cramér-Rao bound optimized subspace reconstruction in
     quantitative MRI, arXiv:2305.00326, 2023.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import stats
+    >>> from crbestim import CRBSVDCompressor, MonoExponentialModel, Prior
+    >>> model = MonoExponentialModel(np.arange(1, 33) * 0.01)
+    >>> prior = Prior({"T2": stats.uniform(0.03, 0.17)})
+    >>> compressor = CRBSVDCompressor(model, n_components="auto", prior=prior, n_samples=128, random_state=0).fit()
+    >>> compressor.basis_.shape == (32, compressor.n_components_)
+    True
+    >>> bool(compressor.inflation_["T2"] < 1.05)  # of sqrt(CRB), by the compression
+    True
+    >>> compressor.transform(model.signal([[0.05], [0.1]])).shape == (2, 2 * compressor.n_components_)
+    True
     """
 
     n_components: int | Literal["auto"]  # type: ignore[assignment]

@@ -71,6 +71,16 @@ class DictionaryMatcher(ModelEstimator):
     D. Ma, V. Gulani, N. Seiberlich et al., Magnetic resonance fingerprinting, Nature 495, 2013.
     D. F. McGivney, E. Pierre, D. Ma et al., SVD compression for magnetic resonance fingerprinting in the time domain,
     IEEE Trans. Med. Imaging 33, 2014.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim import DictionaryMatcher, MonoExponentialModel
+    >>> model = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16])
+    >>> matcher = DictionaryMatcher(model, entries={"T2": np.arange(30, 201) * 1e-3}, verbose=0).fit()  # steps of 1 ms
+    >>> targets, m0 = matcher.predict(2j * model.signal([[0.0503]]), return_m0=True)
+    >>> targets.round(3).tolist(), m0.imag.round(2).tolist()
+    ([[0.05]], [2.0])
     """
 
     def __init__(

@@ -120,6 +120,23 @@ class NLLSEstimator(ModelEstimator):
     ----------
     G. Golub and V. Pereyra, The differentiation of pseudo-inverses and nonlinear least squares problems whose
     variables separate, SIAM J. Numer. Anal. 10, 1973.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import stats
+    >>> from crbestim import MonoExponentialModel, NLLSEstimator, NoiseModel, Prior
+    >>> model = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16])
+    >>> fit = NLLSEstimator(model, prior=Prior({"T2": stats.uniform(0.03, 0.17)}), verbose=0, random_state=0).fit()
+    >>> signals = model.signal([[0.05], [0.12]])
+    >>> fit.predict(3j * signals).round(4).tolist()  # whatever M0
+    [[0.05], [0.12]]
+    >>> noisy = NoiseModel.at_snr(200).add_to(signals, np.random.default_rng(0))
+    >>> estimate, std = fit.predict(noisy, return_std=True)
+    >>> estimate.shape, std.shape
+    ((2, 1), (2, 1))
+    >>> fit.estimate(noisy).status.tolist()  # see FitStatus
+    [0, 0]
     """
 
     __metadata_request__fit = {"covariates": True}  # noqa: RUF012 - read by scikit-learn

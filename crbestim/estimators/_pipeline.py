@@ -29,6 +29,21 @@ class Pipeline(sklearn_pipeline.Pipeline):
         Transformers and a final estimator.
     transform_input, memory, verbose
         As for `sklearn.pipeline.Pipeline`.
+
+    Examples
+    --------
+    >>> from scipy import stats
+    >>> from crbestim import MonoExponentialModel, NLLSEstimator, Pipeline, Prior, SVDCompressor, make_fingerprints
+    >>> model, prior = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16]), Prior({"T2": stats.uniform(0.03, 0.17)})
+    >>> data = make_fingerprints(model, prior, n_samples=32, random_state=0, progress=False)
+    >>> compressor = SVDCompressor(n_components=3).fit(data.X)
+    >>> fit = NLLSEstimator(model, basis=compressor.basis_, prior=prior, verbose=0, random_state=0)
+    >>> pipe = Pipeline([SVDCompressor(basis=compressor.basis_), fit]).fit(data.X, data.y)
+    >>> list(pipe.named_steps)
+    ['svdcompressor', 'nllsestimator']
+    >>> images = (data.X @ pipe[0].basis_).reshape(4, 4, 2, 3)  # coefficient images
+    >>> pipe.predict_coefficients(images).shape
+    (4, 4, 2, 1)
     """
 
     def __init__(

@@ -55,6 +55,20 @@ class PosteriorResult:
         The same behind `crb_weighted_mean`.
     log_evidence : ndarray of shape (n,)
         Logarithm of the density of the data (in the space of the fit: compressed and whitened, if they are).
+
+    Examples
+    --------
+    >>> from scipy import stats
+    >>> from crbestim import MonoExponentialModel, NoiseModel, PosteriorMean, Prior
+    >>> model = MonoExponentialModel([0.02, 0.04, 0.08, 0.16])
+    >>> prior, noise = Prior({"T2": stats.uniform(0.03, 0.17)}), NoiseModel(noise_std=0.02, m0_range=(0.5, 1.0))
+    >>> X = noise.add_to(model.signal([[0.08]]), 0)
+    >>> estimator = PosteriorMean(model, prior=prior, noise=noise, n_candidates=1024, verbose=0, random_state=0).fit()
+    >>> result = estimator.estimate(X)
+    >>> result.mean.shape, result.std.shape, result.effective_sample_size.shape
+    ((1, 1), (1, 1), (1,))
+    >>> result.to_frame().columns.tolist()[:2]
+    ['T2', 'T2_crb_weighted']
     """
 
     target_names: tuple[str, ...]

@@ -52,6 +52,23 @@ class SVDCompressor(TransformerMixin, BaseEstimator):
     ----------
     D. McGivney et al., SVD compression for magnetic resonance fingerprinting in the time domain, IEEE Trans. Med.
     Imaging 33, 2014.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim import MonoExponentialModel, SVDCompressor
+    >>> model = MonoExponentialModel(np.arange(1, 33) * 0.01)
+    >>> signals = model.signal(np.linspace(0.03, 0.2, 50)[:, None])
+    >>> compressor = SVDCompressor(n_components=4).fit(signals)
+    >>> coefficients = compressor.transform(signals)
+    >>> coefficients.shape
+    (50, 8)
+    >>> bool(np.allclose(compressor.inverse_transform(coefficients), signals, atol=1e-2))
+    True
+    >>> bool(np.allclose(compressor.stack_coefficients(signals @ compressor.basis_), coefficients))
+    True
+    >>> compressor.get_feature_names_out()[:2].tolist()
+    ['real0', 'real1']
     """
 
     n_features_in_: int

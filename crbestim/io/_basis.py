@@ -38,6 +38,20 @@ def save_basis(path: str | os.PathLike[str], basis: ArrayLike, *, overwrite: boo
         If the file exists, unless `overwrite`.
     OSError
         If it cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from crbestim import MonoExponentialModel, SVDCompressor
+    >>> from crbestim.io import save_basis
+    >>> model = MonoExponentialModel(np.arange(1, 33) * 0.01)
+    >>> compressor = SVDCompressor(n_components=4).fit(model.signal(np.linspace(0.03, 0.2, 50)[:, None]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_basis(Path(folder) / "basis.cfl", compressor.basis_)  # for bart pics -B basis
+    ...     sorted(path.name for path in Path(folder).iterdir())
+    ['basis.cfl', 'basis.hdr']
     """
     target, basis = _basis_path(path), check_basis(basis)
     if target.suffix == ".npy":
@@ -73,6 +87,20 @@ def load_basis(path: str | os.PathLike[str]) -> NDArray:
         If the suffix is another one, the file is damaged, or it holds no orthonormal columns.
     OSError
         If it is missing or cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from crbestim import SVDCompressor
+    >>> from crbestim.io import load_basis, save_basis
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_basis(Path(folder) / "basis.npy", np.eye(5)[:, :2])
+    ...     basis = load_basis(Path(folder) / "basis.npy")  # that of the reconstruction
+    >>> compressor = SVDCompressor(basis=basis)
+    >>> compressor.fit(np.ones((1, 5), complex)).n_components_
+    2
     """
     source = _basis_path(path)
     if source.suffix == ".npy":

@@ -40,6 +40,22 @@ class VolumeEstimates:
         Bits of `QualityFlag`.
     quality_labels : dict of int to str
         The bits that were looked at, with what they mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import stats
+    >>> from crbestim import MonoExponentialModel, NLLSEstimator, Prior
+    >>> from crbestim.io import Volume, estimate_volume
+    >>> model = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16])
+    >>> volume = Volume.from_array(model.signal(np.full((32, 1), 0.1)).reshape(4, 4, 2, 5))
+    >>> fit = NLLSEstimator(model, prior=Prior({"T2": stats.uniform(0.03, 0.17)}), verbose=0, random_state=0).fit()
+    >>> estimates = estimate_volume(fit, volume, verbose=0)
+    >>> maps = {found.parameter.name: found for found in estimates.maps}
+    >>> list(maps), round(float(maps["T2"].values.mean()), 4)
+    (['T2', 'M0', 'noise'], 0.1)
+    >>> bool((estimates.quality == 0).all()), list(estimates.quality_labels)
+    (True, [4, 8])
     """
 
     maps: tuple[ParameterMap, ...]
@@ -95,6 +111,23 @@ def estimate_volume(
         If the arguments do not fit each other, or as `map_volume`.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import stats
+    >>> from crbestim import MonoExponentialModel, NLLSEstimator, Prior
+    >>> from crbestim.io import Volume, estimate_volume
+    >>> model = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16])
+    >>> T2 = np.linspace(0.05, 0.15, 32)  # s
+    >>> volume = Volume.from_array(model.signal(T2[:, None]).reshape(4, 4, 2, 5))  # or open_coefficients(path, k)
+    >>> fit = NLLSEstimator(model, prior=Prior({"T2": stats.uniform(0.03, 0.17)}), verbose=0, random_state=0).fit()
+    >>> mask = np.arange(32).reshape(4, 4, 2) < 30
+    >>> estimates = estimate_volume(fit, volume, mask=mask, verbose=0)
+    >>> [found.parameter.name for found in estimates.maps]
+    ['T2', 'M0', 'noise']
+    >>> bool(np.allclose(estimates.maps[0].values[mask], T2[:30], rtol=1e-4))
+    True
     """
     check_is_fitted(estimator)
     voxel_maps = {name: numeric_array(values, name) for name, values in (covariates or {}).items()}

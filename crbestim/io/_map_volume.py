@@ -86,6 +86,18 @@ def map_volume(
         belongs to something else; or what `apply` raises.
     OSError
         If the volume cannot be read or the checkpoint not written; if the scheduler or all its workers are lost.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim.io import Volume, map_volume
+    >>> def snr_of(vectors, noise):
+    ...     return {"snr": np.linalg.norm(vectors, axis=1) / noise}
+    >>> volume = Volume.from_array(np.full((4, 4, 2, 9), 2.0))
+    >>> noise = np.full((4, 4, 2), 0.5)
+    >>> found = map_volume(snr_of, volume, voxel_maps={"noise": noise}, most_voxels=16, verbose=0)
+    >>> found["snr"].shape, float(found["snr"].mean())
+    ((4, 4, 2), 12.0)
     """
     check_count(most_voxels, "most_voxels")
     if worker_timeout is not None:

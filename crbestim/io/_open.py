@@ -45,6 +45,22 @@ def open_volume(path: str | os.PathLike[str]) -> Volume:
         If the suffix is another one, or the file is damaged.
     OSError
         If it is missing or cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from crbestim.io import open_volume, save_volume
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "T1map.nii.gz"
+    ...     save_volume(path, np.full((4, 4, 2), 1.2))  # s
+    ...     volume = open_volume(path)
+    ...     first_slice = volume.read((slice(None), slice(None), slice(0, 1)))
+    >>> volume.shape, volume.n_channels
+    ((4, 4, 2), 1)
+    >>> first_slice.shape
+    (4, 4, 1, 1)
     """
     path = checked_path(path)
     suffix = next((suffix for suffix in _FORMATS if path.name.endswith(suffix)), None)
@@ -92,6 +108,22 @@ def open_coefficients(
         As `open_volume`; if the number of images is not k, or the two files do not fit each other.
     OSError
         If a file is missing or cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from crbestim.io import open_coefficients, save_volume
+    >>> images = np.random.default_rng(0).standard_normal((4, 4, 2, 6))  # real parts, then imaginary ones
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "coefficients.nii.gz"
+    ...     save_volume(path, images)
+    ...     coefficients = open_coefficients(path, n_coefficients=3).read()
+    >>> coefficients.shape, coefficients.dtype.kind
+    ((4, 4, 2, 3), 'c')
+    >>> bool(np.allclose(coefficients, images[..., :3] + 1j * images[..., 3:]))
+    True
     """
     k = check_count(n_coefficients, "n_coefficients")
     volume = open_volume(path)
@@ -141,6 +173,19 @@ def read_map(path: str | os.PathLike[str], like: Volume) -> NDArray:
         If it has another shape or affine, or more than one number a voxel, or imaginary parts.
     OSError
         If it is missing or cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from crbestim.io import Volume, read_map, save_volume
+    >>> volume = Volume.from_array(np.ones((4, 4, 2, 3), complex))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_volume(Path(folder) / "B1map.nii.gz", np.full((4, 4, 2), 0.5))
+    ...     b1_map = read_map(Path(folder) / "B1map.nii.gz", like=volume)
+    >>> b1_map.shape, float(b1_map.mean())
+    ((4, 4, 2), 0.5)
     """
     volume = open_volume(path)
     check_same_space(volume, like)
@@ -170,6 +215,21 @@ def read_mask(path: str | os.PathLike[str], like: Volume) -> NDArray[np.bool_]:
     ------
     ValueError, OSError
         As `read_map`; if a value is not finite, or no voxel belongs to it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from crbestim.io import Volume, read_mask, save_volume
+    >>> volume = Volume.from_array(np.ones((4, 4, 2, 3), complex))
+    >>> brain = np.zeros((4, 4, 2), np.uint8)
+    >>> brain[1:3, 1:3] = 1
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_volume(Path(folder) / "mask.nii.gz", brain)
+    ...     mask = read_mask(Path(folder) / "mask.nii.gz", like=volume)
+    >>> mask.dtype.name, int(mask.sum())
+    ('bool', 8)
     """
     values = read_map(path, like)
     if not np.isfinite(values).all():

@@ -10,7 +10,23 @@ from numpy.typing import NDArray
 
 
 class QualityFlag(IntFlag):
-    """Bits of a quality map; 0: nothing is to be said against the estimates."""
+    """Bits of a quality map; 0: nothing is to be said against the estimates.
+
+    Examples
+    --------
+    Keep the voxels whose fits ended between the bounds:
+
+    >>> import numpy as np
+    >>> from crbestim.io import QualityFlag
+    >>> quality = np.array([0, 4, 8, 16, 20], np.uint32)  # of VolumeEstimates, or from quality.nii.gz
+    >>> doubtful = QualityFlag.AT_BOUND | QualityFlag.NOT_CONVERGED
+    >>> ((quality & doubtful) == 0).tolist()
+    [True, False, False, True, False]
+    >>> QualityFlag.NOT_CONVERGED.text
+    'a fit that ran out of iterations'
+    >>> [flag.name for flag in QualityFlag(20)]
+    ['AT_BOUND', 'POORLY_DETERMINED']
+    """
 
     #: An estimate lies outside of the central 99 % of the prior that the network was trained with.
     OUTSIDE_PRIOR = 1

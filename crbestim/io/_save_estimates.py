@@ -76,6 +76,20 @@ def save_estimates(
         If one exists, unless `overwrite`; then none is written.
     OSError
         If one cannot be written; then none is there, or the old ones.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from crbestim import MonoExponentialModel
+    >>> from crbestim.io import ParameterMap, Volume, VolumeEstimates, save_estimates
+    >>> T2 = ParameterMap(MonoExponentialModel([0.02, 0.04]).parameters[0], np.full((4, 4, 2), 0.08))
+    >>> estimates = VolumeEstimates((T2,), quality=np.zeros((4, 4, 2), np.uint32), quality_labels={})
+    >>> volume = Volume.from_array(np.ones((4, 4, 2, 3), complex))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     files = save_estimates(folder, estimates, like=volume, prefix="sub-01_", details={"command": "fit.py"})
+    >>> sorted(file.name for file in files)
+    ['sub-01_T2map.json', 'sub-01_T2map.nii.gz', 'sub-01_quality.json', 'sub-01_quality.nii.gz']
     """
     check_option("file_format", file_format, FORMATS)
     check_name_part(prefix, "prefix")

@@ -48,6 +48,21 @@ def save_volume(
         If the file exists, unless `overwrite`.
     OSError
         If it cannot be written; then there is none, or the old one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from crbestim.io import open_volume, save_volume
+    >>> coefficients = np.ones((4, 4, 2, 3), np.complex64)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "coefficients.nii.gz"
+    ...     save_volume(path, coefficients, description="three coefficients")
+    ...     volume = open_volume(path)
+    ...     save_volume(Path(folder) / "magnitude.nii.gz", abs(coefficients[..., 0]), like=volume)
+    >>> volume.shape, volume.n_channels, volume.dtype.name
+    ((4, 4, 2), 3, 'complex64')
     """
     checked = numeric_array(values, "values")
     values = values if np.asarray(values).dtype.kind in "iu" else checked

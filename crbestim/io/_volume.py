@@ -34,6 +34,19 @@ class Volume:
         From voxels to millimetres, if the file tells it.
     header : nibabel header or None
         That of a NIfTI file.
+
+    Examples
+    --------
+    Of a file by `open_volume` or `open_coefficients`; of an array:
+
+    >>> import numpy as np
+    >>> from crbestim.io import Volume
+    >>> coefficients = np.random.default_rng(0).standard_normal((4, 4, 2, 3)) + 0j
+    >>> volume = Volume.from_array(coefficients)
+    >>> volume.shape, volume.n_channels, volume.affine is None
+    ((4, 4, 2), 3, True)
+    >>> volume.read((slice(0, 4), slice(0, 2), slice(1, 2))).shape
+    (4, 2, 1, 3)
     """
 
     path: Path
@@ -61,9 +74,11 @@ class Volume:
 
         Raises
         ------
-        ValueError
-            If the array has another number of axes, or other voxels than `like`.
+        TypeError, ValueError
+            If it is no array, or one with another number of axes, or other voxels than `like`.
         """
+        if not isinstance(values, np.ndarray):
+            raise TypeError(f"values must be an ndarray; got {type(values).__name__}.")
         if values.ndim != 4 or (like is not None and values.shape[:3] != like.shape):
             wanted = "(nx, ny, nz, n_channels)" if like is None else (*like.shape, "n_channels")
             raise ValueError(f"values must have shape {wanted}; got {values.shape}.")
@@ -94,7 +109,24 @@ class Volume:
             raise ValueError(f"{self.path} cannot be read: {error}.") from error
 
     def at_place_of(self, other: Volume) -> Volume:
-        """Return it with the affine of another one of the same voxels, if it has none of its own."""
+        """Return it with the affine of another one of the same voxels, if it has none of its own.
+
+        Parameters
+        ----------
+        other : Volume
+            Gives the affine.
+
+        Returns
+        -------
+        Volume
+
+        Raises
+        ------
+        ValueError
+            If the other one has another number of voxels.
+        """
+        if other.shape != self.shape:
+            raise ValueError(f"other must have the voxels of {self.path}, {self.shape}; got {other.shape}.")
         return replace(self, affine=other.affine) if self.affine is None else self
 
     def __repr__(self) -> str:

@@ -81,6 +81,20 @@ def read_results(path: Any) -> LeastSquaresResult:
     ------
     ValueError
         If there is no such directory, or a file in it is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from scipy import stats
+    >>> from crbestim import MonoExponentialModel, NLLSEstimator, Prior, read_results
+    >>> model = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16])
+    >>> fit = NLLSEstimator(model, prior=Prior({"T2": stats.uniform(0.03, 0.17)}), verbose=0, random_state=0).fit()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = fit.estimate(model.signal([[0.05], [0.12]]), checkpoint=Path(folder) / "fits")
+    ...     result = read_results(Path(folder) / "fits")  # from any other process, too, while the fit goes on
+    >>> result.targets.round(4).tolist()
+    [[0.05], [0.12]]
     """
     directory = check_checkpoint(path)
     if directory is None or not (directory / _ORIGIN).exists():

@@ -13,7 +13,23 @@ from .._validation import FloatArray
 
 
 class FitStatus(IntEnum):
-    """How the fit of a voxel ended."""
+    """How the fit of a voxel ended.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import stats
+    >>> from crbestim import FitStatus, MonoExponentialModel, NLLSEstimator, Prior
+    >>> model = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16])
+    >>> fit = NLLSEstimator(model, prior=Prior({"T2": stats.uniform(0.03, 0.17)}), verbose=0, random_state=0).fit()
+    >>> signals = model.signal([[0.05], [0.5], [0.1]])  # the second beyond the prior
+    >>> result = fit.estimate(np.vstack([signals, np.zeros((1, 5))]))
+    >>> [FitStatus(status).name for status in result.status]
+    ['CONVERGED', 'AT_BOUND', 'CONVERGED', 'NO_SIGNAL']
+    >>> good = result.status == FitStatus.CONVERGED
+    >>> result.targets[good].round(4).tolist()
+    [[0.05], [0.1]]
+    """
 
     #: The best fit converged between the bounds.
     CONVERGED = 0
@@ -61,6 +77,20 @@ class LeastSquaresResult:
         Of the targets: the Cramér-Rao bound at the estimate, :math:`F^{-1} \sigma^2 / |M_0|^2`, with all fitted
         parameters and M0 unknown. inf on the diagonal, and NaN beside it, for a target that the signal does not tell
         there. Bounds of the prior are not counted as knowledge: at a bound the estimates scatter less than it tells.
+
+    Examples
+    --------
+    >>> from scipy import stats
+    >>> from crbestim import MonoExponentialModel, NLLSEstimator, Prior
+    >>> model = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16])
+    >>> fit = NLLSEstimator(model, prior=Prior({"T2": stats.uniform(0.03, 0.17)}), verbose=0, random_state=0).fit()
+    >>> result = fit.estimate(2 * model.signal([[0.05], [0.12]]))
+    >>> len(result), result.target_names
+    (2, ('T2',))
+    >>> result.targets.round(4).tolist(), result.m0.real.round(4).tolist()
+    ([[0.05], [0.12]], [2.0, 2.0])
+    >>> result.to_frame().columns.tolist()
+    ['T2', 'T2_std', 'm0', 'residual_norm', 'noise_std', 'n_iterations', 'status']
     """
 
     parameter_names: tuple[str, ...]

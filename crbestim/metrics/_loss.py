@@ -73,6 +73,17 @@ def crb_efficiency_score(y_true: ArrayLike, y_pred: ArrayLike, crb: ArrayLike) -
     ------
     ValueError
         As `crb_loss`.
+
+    References
+    ----------
+    X. Zhang, Q. Duchemin, K. Liu et al., Cramér-Rao bound-informed training of neural networks for quantitative MRI,
+    Magn. Reson. Med. 88, 2022, Eq. (1).
+
+    Examples
+    --------
+    >>> from crbestim import crb_efficiency_score
+    >>> round(crb_efficiency_score([[1.0, 2.0]], [[1.1, 2.0]], [[0.01, 0.5]]), 3)
+    2.0
     """
     loss = crb_loss(y_true, y_pred, crb)
     return float("inf") if loss == 0 else 1 / loss

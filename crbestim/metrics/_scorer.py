@@ -49,6 +49,11 @@ class CRBEfficiencyScorer:
     real : bool, optional
         Whether real X are real data, or stacked coefficients; by default the estimator's first step tells.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `noise` is no NoiseModel, `n_realizations` no number of at least 2, or `random_state` no int.
+
     Notes
     -----
     The bound reaches the scorer by metadata routing::
@@ -57,6 +62,24 @@ class CRBEfficiencyScorer:
             cross_val_score(pipe, X, y, params={"crb": crb}, scoring=CRBEfficiencyScorer())
 
     and so do covariates.
+
+    Examples
+    --------
+    >>> from scipy import stats
+    >>> from sklearn import config_context
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from crbestim import CRBEfficiencyScorer, DictionaryMatcher, MonoExponentialModel, NoiseModel, Prior
+    >>> from crbestim import make_fingerprints
+    >>> model, prior = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16]), Prior({"T2": stats.uniform(0.03, 0.17)})
+    >>> data = make_fingerprints(model, prior, n_samples=60, random_state=0, progress=False)
+    >>> matcher = DictionaryMatcher(model, prior=prior, entries=1000, verbose=0, random_state=0)
+    >>> scorer = CRBEfficiencyScorer(NoiseModel.at_snr(100), random_state=0)
+    >>> 0.5 < scorer(matcher.fit(), data.X, data.y, crb=data.crb) <= 1
+    True
+    >>> with config_context(enable_metadata_routing=True):  # by which the bound reaches the scorer
+    ...     scores = cross_val_score(matcher, data.X, data.y, params={"crb": data.crb}, scoring=scorer, cv=3)
+    >>> scores.shape
+    (3,)
     """
 
     def __init__(

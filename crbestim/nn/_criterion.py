@@ -22,6 +22,19 @@ class EstimatorNetwork(nn.Module):
     bound : FingerprintNetwork or None
         Maps data to the logarithm of sqrt(CRB) in units of the noise over the l2-norm of the data and of the
         parameters' scale. None: no bound is learnt.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from crbestim.nn import EstimatorNetwork, ResidualNetwork
+    >>> network = EstimatorNetwork(estimate=ResidualNetwork(26, 3, width=64), bound=ResidualNetwork(26, 3, width=64))
+    >>> x = torch.ones(5, 26)
+    >>> estimate, log_std = network(x)
+    >>> estimate.shape, log_std.shape
+    (torch.Size([5, 3]), torch.Size([5, 3]))
+    >>> bool(torch.allclose(network.log_std(10 * x), log_std - np.log(10), atol=1e-4))  # ten times the SNR
+    True
     """
 
     def __init__(self, estimate: FingerprintNetwork, bound: FingerprintNetwork | None) -> None:
@@ -34,7 +47,24 @@ class EstimatorNetwork(nn.Module):
         return self.estimate(x, covariates), None if self.bound is None else self.log_std(x, covariates)
 
     def log_std(self, x: Tensor, covariates: Tensor | None = None) -> Tensor:
-        """Return the logarithm of sqrt(CRB) at sigma = 1 in units of the parameters' scale, (n, p)."""
+        """Return the logarithm of sqrt(CRB) at sigma = 1 in units of the parameters' scale.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, m)
+            Data.
+        covariates : Tensor of shape (n, c), optional
+            Standardised covariates.
+
+        Returns
+        -------
+        Tensor of shape (n, p)
+
+        Raises
+        ------
+        RuntimeError
+            If there is no network for the bound.
+        """
         if self.bound is None:
             raise RuntimeError("The network was trained without a bound.")
         largest = x.abs().amax(dim=1, keepdim=True)  # first, so that no square over- or underflows
@@ -55,6 +85,18 @@ class Criterion(nn.Module):
         Of the standardisation.
     noise_std : float
         Noise of the data.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from crbestim.nn import CRBLoss, Criterion, EstimatorNetwork, ResidualNetwork
+    >>> network = EstimatorNetwork(estimate=ResidualNetwork(26, 3, width=64), bound=None)
+    >>> criterion = Criterion(CRBLoss(), None, mean=torch.zeros(3), scale=torch.ones(3), noise_std=0.01)
+    >>> x, theta, crb = torch.ones(5, 26), torch.zeros(5, 3), torch.full((5, 3), 0.01)
+    >>> loss = criterion(network(x), (theta, crb))
+    >>> loss.backward()
+    >>> loss.shape
+    torch.Size([])
     """
 
     mean: Tensor

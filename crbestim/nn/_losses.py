@@ -11,7 +11,22 @@ from .._validation import check_count, check_not_negative, check_positive
 
 
 class CRBLoss(nn.Module):
-    """Squared error over the Cramér-Rao bound, averaged over entries with a finite bound (Zhang et al., Eq. 1)."""
+    """Squared error over the Cramér-Rao bound, averaged over entries with a finite bound.
+
+    References
+    ----------
+    X. Zhang, Q. Duchemin, K. Liu et al., Cramér-Rao bound-informed training of neural networks for quantitative MRI,
+    Magn. Reson. Med. 88, 2022, Eq. (1).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from crbestim.nn import CRBLoss
+    >>> error, theta = torch.tensor([[0.1], [0.2], [9.0]]), torch.tensor([[1.0], [1.5], [2.0]])
+    >>> crb = torch.tensor([[0.01], [0.04], [torch.inf]])  # the last one does not count
+    >>> round(float(CRBLoss()(error, theta, crb)), 3)
+    1.0
+    """
 
     def forward(self, error: Tensor, theta: Tensor, crb: Tensor) -> Tensor:
         """Map errors of estimates, parameters and bounds, (n, p) each, to a scalar."""
@@ -19,7 +34,16 @@ class CRBLoss(nn.Module):
 
 
 class MSELoss(nn.Module):
-    """Mean squared error in the targets' own units; the bound is not used."""
+    """Mean squared error in the targets' own units; the bound is not used.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from crbestim.nn import MSELoss
+    >>> error, theta, crb = torch.full((4, 2), 0.5), torch.ones(4, 2), torch.ones(4, 2)
+    >>> float(MSELoss()(error, theta, crb))
+    0.25
+    """
 
     needs_crb = False
 
@@ -29,7 +53,16 @@ class MSELoss(nn.Module):
 
 
 class RelativeLoss(nn.Module):
-    """Mean relative absolute error; the bound is not used. No parameter may be zero."""
+    """Mean relative absolute error; the bound is not used. No parameter may be zero.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from crbestim.nn import RelativeLoss
+    >>> error, theta, crb = torch.full((4, 2), -0.5), torch.full((4, 2), 2.0), torch.ones(4, 2)
+    >>> float(RelativeLoss()(error, theta, crb))
+    0.25
+    """
 
     needs_crb = False
 
@@ -65,6 +98,17 @@ class BiasReducedLoss(nn.Module):
     ----------
     A. Mao, S. Flassbeck, J. Assländer, Bias-reduced neural networks for parameter estimation in quantitative MRI,
     arXiv 2312.11468, with :math:`\lambda = \delta = 1` and without the subtraction.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from crbestim import CRBWeightedRegressor
+    >>> from crbestim.nn import BiasReducedLoss
+    >>> loss = BiasReducedLoss(n_realizations=4, variance_weight=1.0)
+    >>> error = torch.tensor([1.0, -1.0, 1.0, -1.0])[:, None, None]  # four realizations of one tissue; no bias
+    >>> round(float(loss(error, theta=torch.ones(1, 1), crb=torch.full((1, 1), 4 / 3))), 3)  # (0 - var / N) / CRB
+    -0.25
+    >>> regressor = CRBWeightedRegressor(loss=loss, refinement_epochs=2)
     """
 
     def __init__(

@@ -18,7 +18,15 @@ _LARGEST_ZERO = 10.0  # standard deviations between mean and zero beyond which a
 
 
 class UnitNorm(nn.Module):
-    """Scale each row to an l2-norm of 1; the scale of the signal, |M0|, tells nothing about the tissue."""
+    """Scale each row to an l2-norm of 1; the scale of the signal, |M0|, tells nothing about the tissue.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from crbestim.nn import UnitNorm
+    >>> UnitNorm()(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).norm(dim=1).round(decimals=3).tolist()
+    [1.0, 0.0]
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, m) to (n, m); a row of zeros stays zero."""
@@ -31,6 +39,14 @@ class PhaseAlignment(nn.Module):
 
     The rotation by :math:`-\frac{1}{2} \arg \sum_j c_j^2` maximises the energy of the real part; the sign that is
     left is fixed by a positive first coefficient.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from crbestim.nn import PhaseAlignment
+    >>> turned = torch.tensor([[0.0, 0.0, 2.0, -1.0]])  # c = (2i, -i), the phase of M0 being 90 degrees
+    >>> torch.allclose(PhaseAlignment()(turned), torch.tensor([[2.0, -1.0, 0.0, 0.0]]), atol=1e-6)
+    True
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,6 +63,33 @@ class FingerprintNetwork(nn.Module):
     """Maps stacked coefficients and standardised covariates to standardised parameters.
 
     Their shapes are (n, n_inputs), (n, n_covariates) and (n, n_outputs).
+
+    Examples
+    --------
+    A network of your own:
+
+    >>> import torch
+    >>> from crbestim import CRBWeightedRegressor, MonoExponentialModel, SVDCompressor, make_fingerprints
+    >>> from crbestim.nn import FingerprintNetwork, UnitNorm
+    >>> class OneHiddenLayer(FingerprintNetwork):
+    ...     def __init__(self, n_inputs, n_outputs, n_covariates=0):
+    ...         super().__init__()
+    ...         self.normalize = UnitNorm()
+    ...         self.hidden = torch.nn.Linear(n_inputs + n_covariates, 32)
+    ...         self.last = torch.nn.Linear(32, n_outputs)
+    ...
+    ...     def forward(self, x, covariates=None):
+    ...         x = self.normalize(x)
+    ...         x = x if covariates is None else torch.cat([x, covariates], dim=1)
+    ...         return self.last(torch.relu(self.hidden(x)))
+    >>> model = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16])
+    >>> data = make_fingerprints(model, theta=[[0.03 + 0.001 * i] for i in range(100)], progress=False)
+    >>> X = SVDCompressor(n_components=3).fit_transform(data.X)
+    >>> regressor = CRBWeightedRegressor(network=OneHiddenLayer, max_epochs=2, verbose=0, random_state=0)
+    >>> regressor.fit(X, data.y, crb=data.crb).predict(X).shape
+    (100, 1)
+    >>> type(regressor.module_.estimate).__name__
+    'OneHiddenLayer'
     """
 
     def calibrate(self, x: Tensor, theta: Tensor, zero: Tensor) -> None:
@@ -77,6 +120,15 @@ class AsinhOutput(nn.Module):
         Number of columns.
     linear_range : float
         c, in units of the parameter's standard deviation.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from crbestim.nn import AsinhOutput
+    >>> output = AsinhOutput(n_outputs=2, linear_range=0.3)
+    >>> output.calibrate(torch.randn(100, 2), zero=torch.tensor([-2.0, -1.5]))  # standardised
+    >>> output(torch.zeros(5, 2)).shape
+    torch.Size([5, 2])
     """
 
     zero: Tensor
@@ -118,6 +170,16 @@ class ResidualNetwork(FingerprintNetwork):
         Number of residual blocks, of two layers each.
     linear_range : float, default=0.3
         Of the `AsinhOutput`, in standard deviations of a parameter; inf: outputs are linear.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from crbestim.nn import ResidualNetwork
+    >>> network = ResidualNetwork(n_inputs=26, n_outputs=3, width=64)
+    >>> x, theta = torch.randn(100, 26), torch.randn(100, 3)
+    >>> network.calibrate(x, theta, zero=torch.full((3,), -2.0))  # before training
+    >>> network(x).shape
+    torch.Size([100, 3])
     """
 
     mean: Tensor
@@ -180,6 +242,21 @@ class PaperNetwork(FingerprintNetwork):
         Number of columns of input and output.
     n_covariates : int, default=0
         Number of columns of the covariates, which the paper has none of; the first layer sees them beside the input.
+
+    References
+    ----------
+    X. Zhang, Q. Duchemin, K. Liu et al., Cramér-Rao bound-informed training of neural networks for quantitative MRI,
+    Magn. Reson. Med. 88, 2022, Section 2.5.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from crbestim.nn import PaperNetwork
+    >>> network = PaperNetwork(n_inputs=26, n_outputs=3)
+    >>> network(torch.zeros(5, 26)).shape
+    torch.Size([5, 3])
+    >>> len(network.layers) + 1
+    14
     """
 
     def __init__(self, n_inputs: int, n_outputs: int, n_covariates: int = 0) -> None:

@@ -97,6 +97,20 @@ def save_estimator(estimator: BaseEstimator, path: str | os.PathLike[str], *, ov
         If it cannot be written; then there is none, or the old one.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from crbestim import DictionaryMatcher, MonoExponentialModel, load_estimator, save_estimator
+    >>> model = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16])
+    >>> matcher = DictionaryMatcher(model, entries={"T2": np.arange(30, 201) * 1e-3}, verbose=0).fit()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_estimator(matcher, Path(folder) / "dictionary.skops")
+    ...     again = load_estimator(Path(folder) / "dictionary.skops")
+    >>> again.predict(model.signal([[0.05]])).round(3).tolist()
+    [[0.05]]
     """
     skops = imported("skops.io", "skops")
     path = checked_path(path)
@@ -145,6 +159,20 @@ def load_estimator(path: str | os.PathLike[str]) -> Any:
         `save_estimator` writes.
     OSError
         If it is missing or cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from scipy import stats
+    >>> from crbestim import MonoExponentialModel, NLLSEstimator, Prior, load_estimator, save_estimator
+    >>> model, prior = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16]), Prior({"T2": stats.uniform(0.03, 0.17)})
+    >>> fit = NLLSEstimator(model, prior=prior, n_candidates=1024, verbose=0, random_state=0).fit()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_estimator(fit, Path(folder) / "fit.skops")
+    ...     again = load_estimator(Path(folder) / "fit.skops")
+    >>> again.model == model, again.candidates_.shape
+    (True, (1024, 1))
     """
     skops = imported("skops.io", "skops")
     path = checked_path(path)

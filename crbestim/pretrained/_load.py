@@ -52,6 +52,16 @@ def load_pretrained(
         `PretrainedPipeline.check_matches`).
     FileNotFoundError
         If there is no such file.
+
+    Examples
+    --------
+    >>> from crbestim import NoiseModel, PulseSequence, load_pretrained
+    >>> pipe = load_pretrained("mt-hybrid-state", sequence=PulseSequence.default())  # that of the measurement
+    >>> pipe.target_names_
+    ['m0s', 'T1', 'T2f']
+    >>> signal = pipe.model_.signal([[0.15, 1.2, 0.08, 30.0, 1e-5, 100.0, 1.0]])
+    >>> pipe.predict(NoiseModel.at_snr(50).add_to(signal, 0)).shape
+    (1, 3)
     """
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise TypeError(f"name_or_path must be a name or a path; got {type(name_or_path).__name__}.")

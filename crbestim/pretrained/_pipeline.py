@@ -69,6 +69,20 @@ class PretrainedPipeline(Pipeline):
         Model card, in Markdown.
     header_ : dict
         All entries of the file but its tensors.
+
+    Examples
+    --------
+    >>> from crbestim import PulseSequence, load_pretrained
+    >>> pipe = load_pretrained("mt-hybrid-state")
+    >>> type(pipe).__name__, pipe.target_names_
+    ('PretrainedPipeline', ['m0s', 'T1', 'T2f'])
+    >>> pipe.model_.n_timepoints, pipe[0].basis_.shape
+    (1141, (1141, 13))
+    >>> [parameter.label for parameter in pipe.parameters_[:2]]
+    ['$m_0^s$', '$T_1$ [s]']
+    >>> pipe.prior_table_.index.tolist()
+    ['m0s', 'T1', 'T2f', 'Rx', 'T2s', 'B0', 'B1']
+    >>> pipe.check_matches(sequence=PulseSequence.default(), basis=pipe[0].basis_)  # of the measurement; fits
     """
 
     _file: Origin
@@ -89,7 +103,23 @@ class PretrainedPipeline(Pipeline):
         covariates: ArrayLike | pd.DataFrame | None = None,
         **params: Any,
     ) -> PretrainedPipeline:
-        """Train anew, as `Pipeline.fit`, and forget what was known of the training before."""
+        """Train anew, as `Pipeline.fit`, and forget what was known of the training before.
+
+        Parameters
+        ----------
+        X, y, crb, covariates, **params
+            As for `Pipeline.fit`.
+
+        Returns
+        -------
+        PretrainedPipeline
+            Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `Pipeline.fit`.
+        """
         self.__dict__.pop("_file", None)
         super().fit(X, y, crb=crb, covariates=covariates, **params)
         return self

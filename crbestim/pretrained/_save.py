@@ -72,6 +72,24 @@ def save_pretrained(
         If it cannot be written; then there is none, or the old one.
     sklearn.exceptions.NotFittedError
         If the pipeline is not fitted.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from scipy import stats
+    >>> from crbestim import CRBWeightedRegressor, MonoExponentialModel, Pipeline, Prior, SVDCompressor
+    >>> from crbestim import load_pretrained, make_fingerprints, save_pretrained
+    >>> model, prior = MonoExponentialModel([0.01, 0.02, 0.04, 0.08, 0.16]), Prior({"T2": stats.uniform(0.03, 0.17)})
+    >>> data = make_fingerprints(model, prior, n_samples=100, random_state=0, progress=False)
+    >>> regressor = CRBWeightedRegressor(max_epochs=2, verbose=0, random_state=0)
+    >>> pipe = Pipeline([SVDCompressor(n_components=3), regressor]).fit(data.X, data.y, crb=data.crb)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "decay.safetensors"
+    ...     save_pretrained(pipe, path, model=model, prior=prior, target_names=["T2"], card="Two epochs, for a try.")
+    ...     again = load_pretrained(path)
+    >>> bool((again.predict(data.X) == pipe.predict(data.X)).all()), again.card_
+    (True, 'Two epochs, for a try.')
     """
     target = checked_path(path)
     (first, compressor), (last, regressor) = _checked_steps(pipeline)

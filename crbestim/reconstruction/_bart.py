@@ -27,6 +27,13 @@ def find_bart() -> Path | None:
     -------
     Path or None
         None if it is not there.
+
+    Examples
+    --------
+    >>> from crbestim.reconstruction import find_bart
+    >>> program = find_bart()
+    >>> print("BART is missing" if program is None else program)  # doctest: +SKIP
+    /usr/bin/bart
     """
     folder = os.environ.get("BART_TOOLBOX_PATH")
     found = shutil.which("bart", path=folder) if folder else shutil.which("bart")

@@ -84,6 +84,25 @@ def reconstruct_coefficients(
     J. I. Tamir et al., T2 shuffling: Sharp, multicontrast, volumetric fast spin-echo imaging, Magn. Reson. Med. 77,
     2017.
     M. Uecker et al., BART toolbox for computational magnetic resonance imaging, doi:10.5281/zenodo.592960.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim import MTHybridStateModel, PulseSequence, SVDCompressor, paper_prior
+    >>> from crbestim.acquisition import koosh_ball_trajectory, make_coil_sensitivities
+    >>> from crbestim.acquisition import radial_weights, simulate_kspace
+    >>> from crbestim.datasets import make_bsa_phantom
+    >>> from crbestim.reconstruction import reconstruct_coefficients
+    >>> phantom = make_bsa_phantom(voxel_size=13)
+    >>> train = PulseSequence(np.full(20, 0.3), np.full(20, 0.3e-3), repetition_time=3.5e-3, inversion_duration=0.5e-3)
+    >>> model = MTHybridStateModel(train)
+    >>> compressor = SVDCompressor(n_components=3).fit(model.signal(paper_prior().sample(50, random_state=0)))
+    >>> trajectory, coils = koosh_ball_trajectory(20, n_cycles=8, n_samples=16), make_coil_sensitivities(phantom, 4)
+    >>> data = simulate_kspace(phantom, model, trajectory, coils, n_threads=1, progress=False)
+    >>> weights = radial_weights(trajectory, power=1)
+    >>> images = reconstruct_coefficients(data, compressor.basis_, weights=weights, progress=False)  # doctest: +SKIP
+    >>> images.shape  # doctest: +SKIP
+    (16, 16, 5, 3)
     """
     if not isinstance(data, KSpaceData):
         raise TypeError(f"data must be KSpaceData; got {type(data).__name__}.")

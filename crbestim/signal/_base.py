@@ -44,6 +44,20 @@ class Parameter:
     ------
     TypeError, ValueError
         If a text is none, the bounds are not two real numbers in order, or `closed` is none of these.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim import Parameter
+    >>> T2 = Parameter("T2", "T_2", "s", (0.0, 30.0), closed="right")
+    >>> T2.label, T2.interval
+    ('$T_2$ [s]', '(0, 30]')
+    >>> 0.08 in T2, 0.0 in T2
+    (True, False)
+    >>> T2.contains(np.array([0.08, 80.0]))
+    array([ True, False])
+    >>> T2.guess(80.0)
+    ' Is it in ms?'
     """
 
     name: str
@@ -71,14 +85,36 @@ class Parameter:
         return bool(self.contains(np.asarray(value)))
 
     def contains(self, values: NDArray) -> NDArray[np.bool_]:
-        """Tell for each value whether it lies in the physical range."""
+        """Tell for each value whether it lies in the physical range.
+
+        Parameters
+        ----------
+        values : ndarray
+            Real numbers, in the parameter's unit.
+
+        Returns
+        -------
+        ndarray of bool
+            Of the shape of `values`; False for NaN.
+        """
         low, high = self.bounds
         above = values >= low if self.closed in ("both", "left") else values > low
         below = values <= high if self.closed in ("both", "right") else values < high
         return above & below
 
     def guess(self, value: float) -> str:
-        """Return a question for a value beyond the range that lies inside of it in another unit; else nothing."""
+        """Return a question for a value beyond the range that lies inside of it in another unit; else nothing.
+
+        Parameters
+        ----------
+        value : float
+            In the parameter's unit.
+
+        Returns
+        -------
+        str
+            Such as " Is it in ms?", to end an error message with; empty if there is nothing to ask.
+        """
         for factor, unit in _OTHER_UNITS.get(self.unit, ()):
             if abs(value) > abs(self.bounds[1]) and value * factor in self:
                 return f" Is it in {unit}?"
@@ -115,6 +151,40 @@ class SignalModel(ABC):
     real_valued : bool
         Whether the data are real numbers, such as magnitudes, with a real M0 and real noise. By default they are
         complex, even if the signal is real for M0 = 1. The bounds of the parameters are the same.
+
+    Examples
+    --------
+    A model of your own, spin-lock images of several durations:
+
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> from crbestim import Parameter, SignalModel
+    >>> @dataclass(frozen=True)
+    ... class SpinLockModel(SignalModel):
+    ...     lock_times: tuple[float, ...]  # s
+    ...
+    ...     parameters = (Parameter("T1rho", r"T_{1\rho}", "s", (0.0, 10.0), closed="right"),)
+    ...
+    ...     @property
+    ...     def n_timepoints(self):
+    ...         return len(self.lock_times)
+    ...
+    ...     def _signal(self, theta):
+    ...         return np.exp(-np.array(self.lock_times) / theta)
+    ...
+    ...     def _jacobian(self, theta):
+    ...         times = np.array(self.lock_times)
+    ...         return (np.exp(-times / theta) * times / theta**2)[:, :, None]
+
+    It has what every model has:
+
+    >>> model = SpinLockModel((0.01, 0.03, 0.06, 0.1))
+    >>> model.signal([[0.05]]).real.round(2)
+    array([[0.82, 0.55, 0.3 , 0.14]])
+    >>> model.jacobian([[0.05], [0.08]]).shape
+    (2, 4, 1)
+    >>> np.sqrt(model.crb([[0.05]]) / 100**2).round(4)  # s, at an SNR_max of 100
+    array([[0.0013]])
     """
 
     parameters: tuple[Parameter, ...]

@@ -54,6 +54,22 @@ class BlochHybridStateModel(HybridStateModel):
     References
     ----------
     J. Assländer et al., Hybrid-state free precession in nuclear magnetic resonance, Commun. Phys. 2, 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim import BlochHybridStateModel, PulseSequence
+    >>> phase = np.linspace(0, 1, 300)
+    >>> train = PulseSequence(0.1 + 0.9 * np.sin(3 * np.pi * phase) ** 2, np.full(300, 0.3e-3), 3.5e-3, 0.5e-3)
+    >>> model = BlochHybridStateModel(train)
+    >>> model.parameter_names
+    ('T1', 'T2', 'B0', 'B1')
+    >>> theta = [[1.2, 0.08, 0.0, 1.0]]
+    >>> model.signal(theta).shape
+    (1, 300)
+    >>> bound = model.crb(theta, known=("B0", "B1"))  # of T1 and T2, with measured maps of the fields
+    >>> bool((bound < model.crb(theta)).all())
+    True
     """
 
     parameters = (

@@ -75,6 +75,19 @@ class BlochMcConnellModel(SignalModel):
     ----------
     H. M. McConnell, Reaction rates by nuclear magnetic resonance, J. Chem. Phys. 28, 1958.
     S. J. Graham and R. M. Henkelman, Understanding pulsed magnetization transfer, J. Magn. Reson. Imaging 7, 1997.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim import BlochMcConnellModel, MTBlochModel, PulseSequence
+    >>> flip_angle = 0.3 + 0.2 * np.sin(np.linspace(0, 6, 40))
+    >>> train = PulseSequence(flip_angle, np.full(40, 0.3e-3), repetition_time=3.5e-3, inversion_duration=0.5e-3)
+    >>> theta = [[0.15, 1.2, 0.08, 30.0, 1e-5, 100.0, 1.0]]  # m0s, T1, T2f, Rx, T2s, B0, B1
+    >>> exact, fast = BlochMcConnellModel(train).signal(theta), MTBlochModel(train).signal(theta)
+    >>> exact.shape
+    (1, 40)
+    >>> bool(np.linalg.norm(fast - exact) / np.linalg.norm(exact) < 0.01)
+    True
     """
 
     sequence: PulseSequence

@@ -75,6 +75,21 @@ class MTBlochModel(TwoPoolModel):
     7, 1954.
     J. Assländer et al., Generalized Bloch model: A theory for pulsed magnetization transfer, Magn. Reson. Med. 87,
     2022.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crbestim import MTBlochModel, MTHybridStateModel
+    >>> model = MTBlochModel()
+    >>> theta = np.array([[0.15, 1.2, 0.08, 30.0, 1e-5, 100.0, 1.0]])  # m0s, T1, T2f, Rx, T2s, B0, B1
+    >>> signal = model.signal(theta)
+    >>> mirrored = model.signal(theta * [1, 1, 1, 1, 1, -1, 1])  # -B0
+    >>> bool(np.allclose(mirrored, signal.conj()))
+    True
+    >>> hybrid = MTHybridStateModel().signal(theta)
+    >>> scale = np.vdot(hybrid, signal) / np.vdot(hybrid, hybrid)  # M0 takes up a common factor
+    >>> bool(0.01 < np.linalg.norm(signal - scale * hybrid) / np.linalg.norm(signal) < 0.2)
+    True
     """
 
     has_pulse_gradient = True

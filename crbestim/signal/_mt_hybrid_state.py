@@ -77,6 +77,23 @@ class MTHybridStateModel(TwoPoolModel, HybridStateModel):
     S. J. Graham and R. M. Henkelman, Understanding pulsed magnetization transfer, J. Magn. Reson. Imaging 7, 1997.
     J. Assländer et al., Generalized Bloch model: A theory for pulsed magnetization transfer, Magn. Reson. Med. 87,
     2022.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from crbestim import MTHybridStateModel
+    >>> model = MTHybridStateModel()
+    >>> tissue = {"m0s": 0.15, "T1": 1.2, "T2f": 0.08, "Rx": 30.0, "T2s": 1e-5, "B0": 100.0, "B1": 1.0}
+    >>> theta = pd.DataFrame([tissue])
+    >>> model.signal(theta).shape, model.jacobian(theta).shape
+    ((1, 1141), (1, 1141, 7))
+    >>> least_std = np.sqrt(model.crb(theta, targets=("m0s", "T1", "T2f")) / 50**2)  # at an SNR_max of 50
+    >>> least_std.round(3)
+    array([[0.029, 0.049, 0.003]])
+    >>> fold = model.target_values(theta.assign(B0=-100.0), targets="B0")  # the signal does not tell the sign
+    >>> fold.round(6).tolist()
+    [[100.0]]
     """
 
     separate_T1: bool

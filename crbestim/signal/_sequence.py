@@ -46,6 +46,24 @@ class PulseSequence:
     ValueError
         If the arrays differ in length, are empty or not finite, a time is not positive, a pulse is longer
         than the repetition time, that is longer than 1 s, or a flip angle lies outside [0, 2 pi].
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from crbestim import PulseSequence
+    >>> flip_angle = 0.2 + 0.3 * np.sin(np.linspace(0, np.pi, 60))
+    >>> train = PulseSequence(flip_angle, np.full(60, 0.3e-3), repetition_time=3.5e-3, inversion_duration=0.5e-3)
+    >>> train.polar_angle.shape, round(float(train.rf_amplitude.max()))  # rad/s
+    ((60,), 1666)
+    >>> PulseSequence.default()
+    PulseSequence(1141 pulses, repetition_time=0.0035, inversion_duration=0.0005)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "train.csv"
+    ...     train.to_csv(path, comments="sixty pulses")
+    ...     PulseSequence.from_csv(path) == train
+    True
     """
 
     flip_angle: FloatArray
@@ -165,6 +183,28 @@ class PulseSequence:
         ----------
         K. J. Layton et al., Pulseq: A rapid and hardware-independent pulse sequence prototyping framework, Magn.
         Reson. Med. 77, 2017.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> import pypulseq
+        >>> from crbestim import PulseSequence
+        >>> played = pypulseq.Sequence()
+        >>> crusher, pause = pypulseq.make_trapezoid("z", area=1000, duration=3e-3), pypulseq.make_delay(3e-3)
+        >>> for flip_angle, phase, then in [(np.pi, 0.0, crusher), (0.4, 0.0, pause), (0.6, np.pi, crusher)]:
+        ...     rf = pypulseq.make_block_pulse(flip_angle, duration=0.5e-3, phase_offset=phase, use="excitation")
+        ...     played.add_block(rf)
+        ...     played.add_block(then)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "train.seq"
+        ...     _ = played.write(str(path))
+        ...     train = PulseSequence.from_pulseq(path)
+        >>> train
+        PulseSequence(2 pulses, repetition_time=0.0035, inversion_duration=0.0005)
+        >>> train.flip_angle.round(3).tolist()
+        [0.4, 0.6]
         """
         try:
             return cls(*read_cycle(path))

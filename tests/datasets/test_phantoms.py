@@ -35,6 +35,20 @@ def test_maps_are_means_weighted_by_what_is_there():
         phantom.parameter_map("T2")
 
 
+def test_unknown_tissues_and_bad_masks_are_refused():
+    phantom = small_phantom((3, 2, 1))
+    with pytest.raises(ValueError, match=r"tissue must be one of \['a', 'b'\]; got 'c'"):
+        phantom.theta("c", phantom.mask)
+    with pytest.raises(ValueError, match=r"where must be booleans of shape \(3, 2, 1\); got bool \(2, 2, 1\)"):
+        phantom.theta("a", phantom.mask[:2])
+    with pytest.raises(ValueError, match="where must be booleans"):
+        phantom.theta("a", phantom.mask.astype(int))
+    with pytest.raises(ValueError, match="tissue must be one of"):
+        phantom.dominated_by("c")
+    with pytest.raises(ValueError, match="fraction must be above 0 and at most 1; got 95. Is it in percent?"):
+        phantom.dominated_by("a", 95)
+
+
 def test_slab_is_where_it_was():
     phantom = small_phantom((3, 2, 5))
     slab = phantom.slab(1, 3)

@@ -36,6 +36,12 @@ def test_times_must_fit_the_train():
         SequenceConstraints(pulse_duration=(1e-3, 4e-3)).check_times(template())
 
 
+@pytest.mark.parametrize("method", ["check_times", "table"])
+def test_what_is_no_train_is_refused(method):
+    with pytest.raises(TypeError, match="sequence must be a PulseSequence; got list"):
+        getattr(SequenceConstraints(), method)([0.1, 0.2])
+
+
 def test_least_flip_angle_must_not_take_too_much_power():
     limits = SequenceConstraints(flip_angle=(0.5, 1.0), rf_power=1e5)
     with pytest.raises(ValueError, match="takes a power of 714286 rad.2/s.2, above rf_power = 100000"):

@@ -60,6 +60,15 @@ def test_one_of_several_targets(estimates):
         EstimateDisplay.from_predictions(*estimates, parameter, ("m0s", "T2f"))
 
 
+def test_impossible_limits_and_numbers_of_bars_are_refused(estimates):
+    display = EstimateDisplay(*(values[:, 0] for values in estimates))
+    with pytest.raises(ValueError, match=r"limits must be a lower and a higher end; got \(1, 0\)"):
+        display.plot(limits=(1, 0))
+    with pytest.raises(ValueError, match="max_bars must be at least 0; got -1"):
+        display.plot(max_bars=-1)
+    assert not display.plot(max_bars=0).ax_.containers[0].lines[0].get_xdata().size
+
+
 def test_arrays_that_do_not_match_are_named(estimates):
     truth, estimate, crb = (values[:, 0] for values in estimates)
     with pytest.raises(ValueError, match="estimate has 3 rows"):

@@ -76,10 +76,18 @@ def write_report(
 
     Examples
     --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
     >>> from crbestim import Parameter
     >>> from crbestim.io import ParameterMap, write_report
-    >>> t1 = ParameterMap(Parameter("T1", "T_1", "s", (0, 30)), T1, T1_std)  # doctest: +SKIP
-    >>> write_report("report.html", [t1], details={"command": "fit.py in.nii"})  # doctest: +SKIP
+    >>> T1 = np.linspace(0.8, 1.6, 32).reshape(4, 4, 2)  # s
+    >>> t1 = ParameterMap(Parameter("T1", "T_1", "s", (0, 30)), T1, 0.05 * T1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "report.html"
+    ...     write_report(path, [t1], voxel_size=(2, 2, 3), details={"command": "fit.py in.nii"})
+    ...     "fit.py in.nii" in path.read_text(encoding="utf-8")
+    True
     """
     file = checks.check_path(path, overwrite)
     page = report_page(
