@@ -92,11 +92,10 @@ def least_squares(chunked=False, n_jobs=None):
 
 def dictionary(chunked=False):
     """Estimates of dictionary matching."""
-    limit = 1e6 if chunked else 2e9
-    estimator = DictionaryMatcher(
-        RECOVERY, prior=RECOVERY_PRIOR, entries=2000, memory_limit=limit, verbose=0, random_state=SEED
-    )
-    return estimator.fit().predict(noisy_recovery(256))
+    estimator = DictionaryMatcher(RECOVERY, prior=RECOVERY_PRIOR, entries=2000, verbose=0, random_state=SEED).fit()
+    X = noisy_recovery(256)
+    step = 50 if chunked else len(X)
+    return np.concatenate([estimator.predict(X[i : i + step]) for i in range(0, len(X), step)])
 
 
 def posterior_mean(chunked=False, n_jobs=None):

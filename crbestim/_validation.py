@@ -316,9 +316,11 @@ def check_count(value: int, name: str, minimum: int = 1) -> int:
     return int(value)
 
 
-def random_generator(random_state: int | np.random.Generator | None) -> np.random.Generator:
+def random_generator(
+    random_state: int | np.random.Generator | None, name: str = "random_state"
+) -> np.random.Generator:
     """Return a generator of random numbers."""
-    message = f"random_state must be an int that is not negative, a Generator or None; got {random_state!r}."
+    message = f"{name} must be an int that is not negative, a Generator or None; got {random_state!r}."
     try:
         return np.random.default_rng(random_state)
     except TypeError as error:

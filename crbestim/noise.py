@@ -10,12 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from ._validation import (
     FloatArray,
     check_basis,
+    check_count,
     check_crb,
     check_finite,
     check_matrix,
     check_positive,
     check_range,
     numeric_array,
+    random_generator,
     stack_complex,
     unstack_complex,
 )
@@ -237,7 +239,7 @@ class NoiseModel:
         TypeError
             If X is complex for ``real=True``.
         """
-        rng = np.random.default_rng(rng)
+        rng = random_generator(rng, "rng")
         X = check_matrix(X, "X", kind="real" if real else "either")
         if magnitude is not None:
             magnitude = numeric_array(magnitude, "magnitude")
@@ -302,10 +304,11 @@ class NoiseModel:
         ValueError
             As `add_to`, and for a bound that is NaN, not positive, or of another number of rows.
         """
-        rng = np.random.default_rng(rng)
+        rng = random_generator(rng, "rng")
         X = check_matrix(X, "X", kind="real" if real else "either")
         bound = check_matrix(crb, "crb", finite=False)
         crb = check_crb(bound, (len(X), bound.shape[1]))
+        check_count(n_realizations, "n_realizations")
         magnitude = self.draw_magnitude(len(X), rng)
         rows, magnitudes = X, magnitude
         if n_realizations > 1:

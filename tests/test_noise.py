@@ -496,3 +496,14 @@ def test_realizations_of_a_row_share_its_amplitude_and_bound():
     assert np.ptp(amplitudes[0]) > 0.01
     np.testing.assert_allclose(bound, np.repeat((1e-9 / amplitudes[0][:, None]) ** 2, 2, axis=1), rtol=1e-6)
     assert not np.allclose(noisy[:5], noisy[5:10])
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5])
+def test_a_bad_seed_is_named(seed):
+    with pytest.raises((ValueError, TypeError), match="rng must be an int that is not negative"):
+        NoiseModel().add_to(np.ones((2, 4)), seed)
+
+
+def test_no_realizations_are_refused():
+    with pytest.raises(ValueError, match="n_realizations"):
+        NoiseModel().augment(np.ones((2, 4)), np.ones((2, 1)), 0, n_realizations=0)

@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from .._optional import imported
 from .._validation import (
+    check_count,
     check_finite,
     check_not_negative,
     check_positive,
@@ -221,6 +222,9 @@ def simulate_kspace(
     if len(where) != len(chosen):
         raise ValueError(f"trajectory must have spokes of {len(chosen)} echoes; got {len(where)}.")
 
+    if n_threads is not None:
+        check_count(n_threads, "n_threads")
+
     finufft = imported("finufft", "phantom")  # before the work, not after it
     basis = _signal_basis(phantom, model)
     images = phantom.signal(model, basis)
@@ -267,6 +271,8 @@ def _signal_basis(phantom: Phantom, model: SignalModel) -> NDArray[np.complex128
     rng = np.random.default_rng(0)
     examples = []
     for tissue, fraction in zip(phantom.tissues.index, phantom.fractions, strict=True):
+        if not fraction.any():
+            continue
         theta = phantom.theta(tissue, fraction > 0)
         n = min(len(theta), -(-_N_EXAMPLES // len(phantom.tissues)))
         examples.append(model.signal(theta.iloc[rng.choice(len(theta), n, replace=False)]))

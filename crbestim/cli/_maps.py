@@ -140,14 +140,17 @@ def make_maps(
             options.out, estimates, volume, prefix=prefix, file_format=options.format, details=origin,
             report=None if options.no_report else options.coefficients.name, overwrite=overwrite,
         )  # fmt: skip
-    n_voxels = int(np.isfinite(estimates.maps[0].values).sum())
+    estimated = np.isfinite(estimates.maps[0].values)
     seconds = perf_counter() - start
-    print(f"{n_voxels} voxels in {seconds:.1f} s; {len(written)} files in {options.out}")
-    _tell_quality(estimates, n_voxels)
+    print(f"{int(estimated.sum())} voxels in {seconds:.1f} s; {len(written)} files in {options.out}")
+    _tell_quality(estimates, estimated)
 
 
-def _tell_quality(estimates: VolumeEstimates, n_voxels: int) -> None:
-    shares = {bit: np.count_nonzero(estimates.quality & bit) / n_voxels for bit in estimates.quality_labels}
+def _tell_quality(estimates: VolumeEstimates, estimated: NDArray[np.bool_]) -> None:
+    quality = estimates.quality[estimated]
+    if not quality.size:
+        return
+    shares = {bit: np.count_nonzero(quality & bit) / quality.size for bit in estimates.quality_labels}
     for bit, text in estimates.quality_labels.items():
         print(f"{shares[bit]:6.1%} {text}")
     outside = shares.get(int(QualityFlag.OUTSIDE_PRIOR), 0)

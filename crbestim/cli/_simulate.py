@@ -109,11 +109,7 @@ class _Simulation:
 
     def __call__(self, theta: NDArray) -> dict[str, NDArray]:
         signal = self.model.signal(theta, basis=self.basis)
-        return {
-            "signal": signal.astype(
-                np.result_type(signal.dtype, np.float32) if signal.dtype.kind == "f" else np.complex64
-            )
-        }
+        return {"signal": signal.astype(np.float32 if self.model.real_valued else np.complex64)}
 
 
 def _settings(options: argparse.Namespace, model: SignalModel, basis: NDArray | None) -> str:
@@ -147,8 +143,9 @@ def _simulate_maps(
         found[~mask] = 0
         if options.snr is not None:
             rows = NoiseModel.at_snr(options.snr).add_to(
-                found.reshape(-1, found.shape[-1]), np.random.default_rng(options.seed), np.ones(mask.size)
-            )
+                found.reshape(-1, found.shape[-1]), np.random.default_rng(options.seed), np.ones(mask.size),
+                real=model.real_valued,
+            )  # fmt: skip
             found = rows.reshape(found.shape)
         begin_writing(parts, [options.out], overwrite)
         save_volume(options.out, found, like=like, description="coefficients", overwrite=overwrite)

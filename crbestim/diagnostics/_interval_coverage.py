@@ -12,7 +12,7 @@ from scipy import stats
 from tqdm.auto import tqdm
 
 from .._validation import FloatArray, check_count, check_targets, numeric_array, random_generator, spread_of
-from ..metrics._response import checked_estimate, checked_signals
+from ..metrics._response import RunningMoments, checked_estimate, checked_signals
 from ..noise import NoiseModel
 from ._target_names import checked_target_names
 
@@ -97,18 +97,16 @@ def interval_coverage(
     noise, rng = NoiseModel.at_snr(snr), random_generator(random_state)
     known = {} if covariates is None else {"covariates": covariates}
     covered = np.zeros((len(widths), *truth.shape))
-    moments, predicted = np.zeros((2, *truth.shape)), np.zeros(truth.shape)
+    moments, predicted = RunningMoments(), np.zeros(truth.shape)
     for _ in tqdm(range(n_realizations), desc="noise realizations", disable=not progress):
         noisy = noise.add_to(X, rng, np.ones(len(X)), real=is_real)
         answer = estimator.predict(noisy, return_std=True, noise_std=noise.noise_std, **known)
         estimate, std = (checked_estimate(values, truth.shape) for values in answer)
-        error = estimate - truth
-        covered += np.abs(error) <= widths[:, None, None] * std
-        moments += error, error**2
+        covered += np.abs(estimate - truth) <= widths[:, None, None] * std
+        moments.add(estimate)
         predicted += std
-    empirical = np.sqrt((moments[1] - moments[0] ** 2 / n_realizations) / (n_realizations - 1))
     with np.errstate(divide="ignore"):
-        ratio = predicted / n_realizations / empirical
+        ratio = predicted / n_realizations / np.sqrt(moments.variance)
     rows = []
     for i, name in enumerate(names):
         for group in pd.unique(pd.Series(labels[:, i]).dropna()):

@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from ..metrics._response import final_step
+
 
 def checked_target_names(
     estimator: Any, y: ArrayLike | pd.DataFrame, target_names: Sequence[str] | None, n_targets: int
@@ -26,8 +28,7 @@ def _known_names(
 ) -> Sequence[str] | None:
     if target_names is not None:
         return list(target_names)
-    final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
-    known = getattr(final, "target_names_", None)
+    known = getattr(final_step(estimator), "target_names_", None)
     if isinstance(y, pd.DataFrame):
         names = [str(name) for name in y.columns]
         if known is not None and names != list(known):

@@ -259,7 +259,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         callbacks: list[Any] = [("safeguard", safeguard)]
         checkpoint = None
         if self.checkpoint is not None:
-            digest = self._digest(seed, X, extra, theta, bound)
+            digest = self._digest(seed, module, X, extra, theta, bound)
             checkpoint = TrainingCheckpoint(Path(self.checkpoint), digest, safeguard)
             callbacks.append(("checkpoint", checkpoint))
         if self.verbose:
@@ -420,7 +420,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         if y is not None and is_complex(y, "y"):
             raise ValueError("Complex data not supported: y must be real.")
         check_same_columns(y, crb)
-        fresh = not (self.warm_start and hasattr(self, "net_"))
+        fresh = not (self.warm_start and hasattr(self, "module_"))
         checked: tuple[NDArray, NDArray] = validate_data(self, X, y, reset=fresh, multi_output=True, y_numeric=True)
         X, y = checked
         if (self.noise is not None or self.network == "residual") and X.shape[1] % 2:
@@ -467,10 +467,14 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         if previous.bound is not None and module.bound is not None:
             module.bound.load_state_dict(previous.bound.state_dict())
 
-    def _digest(self, seed: int, *arrays: NDArray) -> str:
+    def _digest(self, seed: int, module: EstimatorNetwork, *arrays: NDArray) -> str:
+        """Hash of settings and data; a network that is a function is known by what it builds."""
         ignored = ("checkpoint", "verbose", "device", "warm_start", "random_state")
         settings = {name: value for name, value in self.get_params().items() if name not in ignored}
         settings["loss"] = TrainingLoss.of(self.loss).identity
+        if callable(self.network):
+            settings["network"] = repr(module.estimate)
+            arrays = (*arrays, *(weights.detach().numpy() for weights in module.estimate.parameters()))
         return digest_of(settings | {"seed": seed}, *arrays)
 
     def _takes_real_data(self, n_columns: int) -> bool:

@@ -90,10 +90,11 @@ class Pipeline(sklearn_pipeline.Pipeline):
         TypeError
             If `crb` or `covariates` are given and no step takes them.
         """
-        step, final = self.steps[-1]
+        usable = isinstance(self.steps, list) and self.steps  # if not, scikit-learn tells
         for name, values in (("crb", crb), ("covariates", covariates)):
-            if values is None:
+            if values is None or not usable:
                 continue
+            step, final = self.steps[-1]
             if get_config()["enable_metadata_routing"]:
                 params[name] = values
             elif has_fit_parameter(final, name):

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from .._validation import FloatArray, is_complex
+from ..metrics._response import final_step
 from ._model_estimator import ModelEstimator
 
 
@@ -40,7 +41,7 @@ class StartingEstimator(NamedTuple):
             raise TypeError(f"init must be a fitted estimator or None; got {type(estimator).__name__}.")
         check_is_fitted(estimator)
         model = fit.model
-        own = getattr(_last_step(estimator), "target_names_", None)
+        own = getattr(final_step(estimator), "target_names_", None)
         unknown = [name for name in own or () if name not in model.parameter_names]
         if unknown:
             raise ValueError(f"init predicts {unknown}, which are not parameters of the model.")
@@ -51,7 +52,7 @@ class StartingEstimator(NamedTuple):
         """Return predictions for some rows of X, (len(rows), P), with NaN for what is not predicted."""
         values = X.to_numpy() if isinstance(X, pd.DataFrame) else np.asarray(X)
         known = {}
-        n_covariates: int = getattr(_last_step(self.estimator), "n_covariates_", 0)
+        n_covariates: int = getattr(final_step(self.estimator), "n_covariates_", 0)
         if covariates is not None and n_covariates:
             known["covariates"] = (
                 covariates.iloc[rows] if isinstance(covariates, pd.DataFrame) else np.asarray(covariates)[rows]
@@ -78,7 +79,3 @@ def _check_basis(estimator: Any, basis: NDArray) -> None:
         own = getattr(step, "basis_", None)
         if own is not None and (np.shape(own) != basis.shape or not np.allclose(own, basis)):
             raise ValueError("init compresses with another basis than that of the coefficients; give both the same.")
-
-
-def _last_step(estimator: Any) -> Any:
-    return estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator

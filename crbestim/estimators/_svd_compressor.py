@@ -106,6 +106,8 @@ class SVDCompressor(TransformerMixin, BaseEstimator):
             self.basis_, energies = _right_singular_vectors(X, n_components)
         else:
             self.basis_ = check_basis(self.basis, X.shape[1])
+            if not self._complex and self.basis_.dtype.kind == "c":
+                raise ValueError("basis must be real for real X; it is complex.")
             energies = _component_energies(X, self.basis_)
         self.n_components_ = self.basis_.shape[1]
         self.explained_energy_ratio_ = energies / total if total > 0 else np.zeros_like(energies)

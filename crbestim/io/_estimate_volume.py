@@ -141,9 +141,10 @@ def estimate_volume(
         if least_squares:
             raise ValueError("noise_std of a least-squares fit is an argument of NLLSEstimator.")
         voxel_maps["noise_std"] = _noise_map(noise_std, volume, mask)
+    block = _LEAST_SQUARES_BLOCK if least_squares or check_model else DEFAULT_BLOCK
     found = map_volume(
         estimates, volume, mask=mask, voxel_maps=voxel_maps,
-        most_voxels=most_voxels or (_LEAST_SQUARES_BLOCK if least_squares or check_model else DEFAULT_BLOCK),
+        most_voxels=block if most_voxels is None else most_voxels,
         checkpoint=checkpoint, settings=estimates.settings, n_jobs=n_jobs, scheduler=scheduler,
         worker_timeout=worker_timeout, verbose=verbose, description="least squares" if least_squares else "estimation",
     )  # fmt: skip

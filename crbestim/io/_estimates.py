@@ -16,10 +16,11 @@ from .._validation import FloatArray
 from ..diagnostics._goodness_of_fit import goodness_of
 from ..estimators import CRBWeightedRegressor, NLLSEstimator, Pipeline, SVDCompressor
 from ..least_squares import FitStatus
+from ..metrics._response import INFORMATIVE_FRACTION
 from ..signal import Parameter
 from ._quality import QualityFlag, labels_of_targets, mark, no_flags, poorly_determined
 
-_INFORMATIVE = 1 / 3  # of the prior's standard deviation
+_N_PROBES = 4  # signals by whose estimates an estimator is known again
 _PRIOR_RANGE = ("0.5%", "99.5%")
 
 
@@ -105,7 +106,7 @@ class NetworkEstimates:
             if np.isinf(result["std"]).any():
                 raise ValueError("noise_std is so large that standard deviations are beyond single precision.")
             if table is not None:
-                for target, poor in enumerate((std > _INFORMATIVE * table["std"].to_numpy()).T):
+                for target, poor in enumerate((std > INFORMATIVE_FRACTION * table["std"].to_numpy()).T):
                     mark(quality, poor, poorly_determined(target))
         if self.check is not None:
             assert noise_std is not None
@@ -159,9 +160,22 @@ class LeastSquaresEstimates:
         own = self.estimator._digest(np.zeros(0), None, np.zeros(0, np.int8))
         # What follows from the model, rounded: the last bits are not the same on all machines.
         norms = self.estimator._search.dictionary.norm[:16].astype(np.float32)
-        init = getattr(self.estimator.init, "estimator", self.estimator.init)  # a frozen one
-        start = NetworkEstimates(init).settings if _is_network(init) else repr(init)
-        return digest_of({"estimator": own, "model": repr(type(self.estimator.model)), "init": start}, norms)
+        model = repr(type(self.estimator.model))
+        return digest_of({"estimator": own, "model": model, "init": self._start_identity()}, norms)
+
+    def _start_identity(self) -> str:
+        """Tell the estimator that gives starts by its weights, or by what it makes of a few signals."""
+        start = self.estimator._first_start
+        if start is None:
+            return "none"
+        init = getattr(start.estimator, "estimator", start.estimator)  # a frozen one
+        if _is_network(init):
+            return NetworkEstimates(init).settings
+        model, (theta, directions, _) = self.estimator.model, self.estimator._search.dictionary
+        signals = directions[:, :_N_PROBES].T.astype(np.float64 if model.real_valued else np.complex128)
+        known = pd.DataFrame(theta[:_N_PROBES], columns=model.parameter_names)[list(self.covariate_names)]
+        found = start.predict(signals, known, np.arange(len(signals)))
+        return f"{type(init).__qualname__} {[f'{value:.3g}' for value in found.ravel()]}"
 
     def quality_labels(self, noise_is_known: bool) -> dict[int, str]:
         """Return the flags that are looked at, with what they mean."""

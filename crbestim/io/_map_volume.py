@@ -82,10 +82,10 @@ def map_volume(
     Raises
     ------
     ValueError
-        If a voxel of the mask is not finite, with its place; if there is nothing to compute; if the checkpoint
-        belongs to something else; or what `apply` raises.
+        If the volume cannot be read, or a voxel of the mask is not finite, with its place; if there is nothing to
+        compute; if the checkpoint belongs to something else; or what `apply` raises.
     OSError
-        If the volume cannot be read or the checkpoint not written; if the scheduler or all its workers are lost.
+        If the checkpoint cannot be written; if the scheduler or all its workers are lost.
 
     Examples
     --------

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .._files import write_together
+from .._files import checked_path, write_together
 from .._validation import numeric_array
 from ._bart import header_bytes, volume_dims, write_numbers
 from ._nifti import write_nifti
@@ -73,7 +73,7 @@ def save_volume(
         )
     if like is not None and values.shape[:3] != like.shape:
         raise ValueError(f"values must have the {like.shape} voxels of {like.path}; got {values.shape}.")
-    write_together(writers_of(Path(path), values, like, description), overwrite=overwrite)
+    write_together(writers_of(checked_path(path), values, like, description), overwrite=overwrite)
 
 
 def writers_of(path: Path, values: NDArray, like: Volume | None, description: str) -> Writers:

@@ -100,7 +100,7 @@ class Volume:
 
         Raises
         ------
-        OSError, ValueError
+        ValueError
             If the file cannot be read, with its name.
         """
         try:

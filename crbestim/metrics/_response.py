@@ -69,6 +69,39 @@ def checked_estimate(estimate: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
     return values
 
 
+def final_step(estimator: Any) -> Any:
+    """Return what predicts: the last step of a pipeline, the best of a search."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    return estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+
+
+class RunningMoments:
+    """Mean and variance of arrays that come one after the other (Welford's algorithm).
+
+    Attributes
+    ----------
+    mean : ndarray
+        Of the arrays so far.
+    count : int
+        Their number.
+    """
+
+    def __init__(self) -> None:
+        self.count, self.mean, self._scatter = 0, np.zeros(1), np.zeros(1)
+
+    def add(self, values: FloatArray) -> None:
+        """Take one more array into account."""
+        self.count += 1
+        deviation = values - self.mean
+        self.mean = self.mean + deviation / self.count
+        self._scatter = self._scatter + deviation * (values - self.mean)
+
+    @property
+    def variance(self) -> FloatArray:
+        """Unbiased sample variance."""
+        return self._scatter / (self.count - 1)
+
+
 class NoiseResponse(NamedTuple):
     """How an estimator answers to noise.
 
@@ -134,10 +167,7 @@ def noise_response(
     ValueError
         If estimates have another shape or are not finite.
     """
-    mean, scatter = np.zeros(1), np.zeros(1)
-    for count in tqdm(range(1, n_realizations + 1), desc="noise realizations", disable=not progress):
-        estimate = checked_estimate(predict(noise.add_to(X, rng, magnitude, real=real)), shape)
-        deviation = estimate - mean
-        mean = mean + deviation / count
-        scatter = scatter + deviation * (estimate - mean)
-    return NoiseResponse(mean, scatter / (n_realizations - 1), n_realizations)
+    moments = RunningMoments()
+    for _ in tqdm(range(n_realizations), desc="noise realizations", disable=not progress):
+        moments.add(checked_estimate(predict(noise.add_to(X, rng, magnitude, real=real)), shape))
+    return NoiseResponse(moments.mean, moments.variance, n_realizations)

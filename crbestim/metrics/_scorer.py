@@ -10,7 +10,15 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from .._validation import FloatArray, check_count, check_crb, check_same_columns, check_targets, spread_of
+from .._validation import (
+    FloatArray,
+    check_count,
+    check_crb,
+    check_same_columns,
+    check_targets,
+    random_generator,
+    spread_of,
+)
 from ..noise import NoiseModel
 from ._response import (
     NoiseResponse,
@@ -148,7 +156,7 @@ class CRBEfficiencyScorer:
             error = checked_estimate(predict(X), y.shape) - y
             loss = (error**2 / crb)[self._informative(crb, spread)].mean()
             return float(1 / max(loss, 1.0))
-        rng = np.random.default_rng(self.random_state)
+        rng = random_generator(self.random_state)
         magnitude = self.noise.draw_magnitude(len(X), rng)
         crb = self.noise.scale_crb(crb, magnitude)
         informative = self._informative(crb, spread)

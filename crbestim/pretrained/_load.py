@@ -9,6 +9,7 @@ from pathlib import Path
 
 from numpy.typing import ArrayLike
 
+from .._numpy_files import refusing_damage
 from ..signal import PulseSequence
 from ._compressors import unpack_compressor
 from ._format import check_names_or_none, read_file
@@ -84,12 +85,11 @@ def load_pretrained(
 
 
 def _read(path: Path) -> PretrainedPipeline:
-    try:
-        return _unpacked(path)
-    except KeyError as error:
-        raise ValueError(f"{path} cannot be read: its header lacks the entry {error}.") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} cannot be read: {str(error).rstrip('.')}.") from error
+    with refusing_damage(f"{path} cannot be read"):
+        try:
+            return _unpacked(path)
+        except KeyError as error:
+            raise ValueError(f"its header lacks the entry {error}") from error
 
 
 def _unpacked(path: Path) -> PretrainedPipeline:

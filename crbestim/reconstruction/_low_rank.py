@@ -112,6 +112,8 @@ def reconstruct_coefficients(
     if vectors.ndim != 2 or len(vectors) != len(data.samples):
         raise ValueError(f"basis must be of shape ({len(data.samples)}, k), a row for each echo; got {vectors.shape}.")
     check_finite(vectors, "basis")
+    if n_threads is not None:
+        check_count(n_threads, "n_threads")
     per_sample = None if weights is None else _checked_weights(weights, data.trajectory.shape[:3])
     block_size, max_iter = check_count(block_size, "block_size"), check_count(max_iter, "max_iter")
 

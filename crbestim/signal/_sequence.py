@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .._files import write_whole
+from .._files import checked_path, write_whole
 from .._numpy_files import refusing_damage
 from .._validation import FloatArray, check_finite, check_positive, check_repetition_time, numeric_array
 from ._pulseq import read_cycle
@@ -225,7 +225,7 @@ class PulseSequence:
         return _builtin()
 
     def to_csv(self, path: str | PathLike[str], comments: str | Sequence[str] = ()) -> None:
-        """Write the pulses to a CSV file that `from_csv` reads.
+        """Write the pulses to a CSV file that `from_csv` reads, to the last bit (with pandas before 3 to 1e-12).
 
         The two times are no columns; they are noted in a comment, from which `from_csv` takes them, with the number of
         pulses, by which it knows a file that was cut.
@@ -251,7 +251,7 @@ class PulseSequence:
         lines.append("flip_angle,pulse_duration")
         pulses = zip(self.flip_angle.tolist(), self.pulse_duration.tolist(), strict=True)
         lines += [f"{flip_angle!r},{pulse_duration!r}" for flip_angle, pulse_duration in pulses]
-        write_whole(Path(path), lambda file: file.write(("\n".join(lines) + "\n").encode()))
+        write_whole(checked_path(path), lambda file: file.write(("\n".join(lines) + "\n").encode()))
 
     @property
     def n_pulses(self) -> int:

@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 from phantoms import small_phantom, voxel_indices
 
@@ -93,3 +96,11 @@ def test_samples_that_do_not_fit_are_refused(data):
         KSpaceData(np.full(data.samples.shape, np.nan), data.trajectory, data.sensitivities)
     with pytest.raises(ValueError, match="sensitivities must be of shape"):
         KSpaceData(data.samples, data.trajectory, data.sensitivities[0])
+
+
+def test_a_tissue_that_fills_no_voxel_gives_nothing(phantom, coils, data):
+    more = pd.concat([phantom.tissues, phantom.tissues.iloc[:1].set_axis(["nowhere"])])
+    fractions = np.concatenate([phantom.fractions, np.zeros((1, *phantom.shape), dtype=phantom.fractions.dtype)])
+    other = replace(phantom, tissues=more, fractions=fractions)
+    found = simulate_kspace(other, MTHybridStateModel(), data.trajectory, coils, ECHOES, progress=False)
+    np.testing.assert_allclose(found.samples, data.samples, atol=1e-4 * np.abs(data.samples).max())

@@ -368,3 +368,15 @@ def test_training_in_use(run, mono, tmp_path):
     lock.release()
     assert run(*train, "--out", "net.safetensors")[0] == 0
     assert not list(tmp_path.glob("*.lock"))
+
+
+def test_simulated_noise_of_real_data_is_real(run, mono, tmp_path):
+    truth = np.full((4, 3, 2), 0.1)
+    nib.save(nib.Nifti1Image(truth, np.eye(4)), "T2.nii.gz")
+    code, _, err = run("simulate", *mono[:2], "--map", "T2=T2.nii.gz", "--snr", 1000, "--out", "a.nii", "--quiet")
+    assert code == 0, err
+    signal = np.exp(-np.linspace(0.005, 0.3, 12) / 0.1)
+    assert load("a.nii").dtype == np.float32
+    assert load("a.nii").shape == (4, 3, 2, 12)
+    noise = load("a.nii") - signal
+    assert 0.8e-3 < noise.std() < 1.2e-3

@@ -307,3 +307,14 @@ def test_quality_is_told_and_doubtful_data_are_warned_of(run, head, tmp_path):
     assert code == 0
     assert "warning:" in err
     assert "outside of the training's prior" in err
+
+
+def test_volume_without_estimates_tells_no_shares(run, head, tmp_path):
+    affine = np.diag([2.0, 2.0, 3.0, 1.0])
+    nib.save(nib.Nifti1Image(np.zeros((6, 5, 4, 13), dtype=np.complex64), affine), "zeros.nii.gz")
+    nib.save(nib.Nifti1Image(np.ones((6, 5, 4), dtype=np.uint8), affine), "ones.nii.gz")
+    arguments = ["zeros.nii.gz", "--model", "mt-hybrid-state", "--mask", "ones.nii.gz", "--no-report", "--quiet"]
+    code, out, err = run("predict", *arguments, "--out", "maps")
+    assert (code, err) == (0, "")
+    assert "0 voxels in" in out
+    assert "%" not in out

@@ -66,3 +66,22 @@ def test_groups_are_told_apart_and_missing_ones_left_out():
 def test_bad_input_is_named(kwargs, message):
     with pytest.raises(ValueError, match=message):
         coverage(WithErrorBars(), **kwargs)
+
+
+def test_estimates_that_do_not_scatter_have_an_infinite_ratio():
+    class Constant(WithErrorBars):
+        def predict(self, X, return_std=False, noise_std=None):
+            estimate = np.full((len(X), 1), 0.1)
+            return estimate, np.full_like(estimate, 0.3)
+
+    assert np.isinf(coverage(Constant())["std_ratio"]).all()
+
+
+def test_a_finished_search_knows_its_targets():
+    class Search(WithErrorBars):
+        pass
+
+    search, best = Search(), WithErrorBars()
+    best.target_names_ = ["a"]
+    search.best_estimator_ = best
+    assert set(coverage(search)["target"]) == {"a"}

@@ -649,3 +649,29 @@ def test_prediction_checks_its_input(data):
         fitted.predict(_with_nan(X))
     with pytest.raises(ValueError, match="Complex data not supported"):
         fitted.predict(X + 1j)
+
+
+@pytest.mark.parametrize("columns", ["X", "y"])
+def test_a_warm_start_without_a_training_of_its_own_refuses_other_data(data, columns):
+    X, y, crb = data
+    fitted = regressor(warm_start=True).fit(X, y, crb=crb)
+    del fitted.net_  # as in one that was read from a file
+    if columns == "X":
+        with pytest.raises(ValueError, match="X has 6 features, but CRBWeightedRegressor is expecting 8"):
+            fitted.fit(X[:, :6], y, crb=crb)
+    else:
+        with pytest.raises(ValueError, match="y must have 2 columns, as in the previous fit"):
+            fitted.fit(X, y[:, :1], crb=crb[:, :1])
+
+
+def test_a_network_given_as_a_function_is_known_by_what_it_builds(data, tmp_path):
+    X, y, crb = data
+
+    def network_of(width):
+        return lambda *shape: ResidualNetwork(*shape, width=width)
+
+    options = {"max_epochs": 1, "checkpoint": tmp_path / "state.pt"}
+    regressor(network=network_of(16), **options).fit(X, y, crb=crb)
+    regressor(network=network_of(16), **options).fit(X, y, crb=crb)
+    with pytest.raises(ValueError, match="other data or settings"):
+        regressor(network=network_of(32), **options).fit(X, y, crb=crb)

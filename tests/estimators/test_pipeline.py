@@ -220,3 +220,12 @@ def test_the_metric_scores_predictions(data):
     noisy, crb = noise.augment(data.X, data.crb, np.random.default_rng(0))
     pipe = Pipeline([SVDCompressor(), regressor()]).fit(data.X, data.y, crb=data.crb)
     assert crb_efficiency_score(data.y, pipe.predict(noisy), crb) > 0
+
+
+@pytest.mark.parametrize("steps", [[], "ab"])
+def test_steps_are_checked_by_scikit_learn(data, steps):
+    with pytest.raises((ValueError, TypeError)) as found:
+        Pipeline(steps).fit(data.X, data.y, crb=data.crb)
+    with pytest.raises(type(found.value)) as expected:
+        sklearn.pipeline.Pipeline(steps).fit(data.X, data.y)
+    assert str(found.value) == str(expected.value)

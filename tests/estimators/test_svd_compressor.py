@@ -131,3 +131,10 @@ def test_mismatched_columns_are_named():
 def test_transform_needs_fit():
     with pytest.raises(NotFittedError):
         SVDCompressor().transform(signals())
+
+
+def test_a_complex_basis_is_refused_for_real_data():
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 4)).view(complex))[0]
+    X = np.random.default_rng(1).normal(size=(5, 6))
+    with pytest.raises(ValueError, match="basis must be real for real X"):
+        SVDCompressor(basis=basis).fit(X)

@@ -11,6 +11,7 @@ from sklearn.linear_model import LinearRegression
 from crbestim import (
     BlochHybridStateModel,
     CRBWeightedRegressor,
+    DictionaryMatcher,
     MonoExponentialModel,
     NLLSEstimator,
     NoiseModel,
@@ -435,3 +436,17 @@ def test_parameters_at_a_bound_that_are_not_estimated_are_no_flaw(in_memory):
     quality = run(fit, in_memory(data.reshape(3, 2, 2, 13))).quality
     expected = found.at_bound[:, targets].any(axis=1)
     np.testing.assert_array_equal((quality.ravel() & QualityFlag.AT_BOUND) > 0, expected)
+
+
+def test_settings_of_a_fit_know_the_estimator_of_its_starts(fit):
+    def settings(seed):
+        params = fit.get_params()
+        matcher = DictionaryMatcher(params["model"], prior=params["prior"], entries=20, random_state=seed, verbose=0)
+        return estimates_of(NLLSEstimator(**params | {"init": matcher.fit()}).fit(), False).settings
+
+    assert settings(0) == settings(0) != settings(1)
+
+
+def test_no_voxels_at_a_time_are_refused(fit, decays, in_memory):
+    with pytest.raises(ValueError, match="most_voxels"):
+        run(fit, in_memory(decays[0]), most_voxels=0)

@@ -172,3 +172,11 @@ def test_network_that_was_changed_by_hand_is_refused(draw, tiny, tmp_path):
     pipeline[1].module_.estimate.normalize = torch.nn.Identity()
     with pytest.raises(TypeError, match="ResidualNetwork was changed in a way that a file cannot hold"):
         save_pretrained(pipeline, tmp_path / "network")
+
+
+def test_a_size_beyond_all_memory_is_told(content, tmp_path):
+    header, arrays, _ = content
+    huge = copy.deepcopy(header)
+    for part in ("estimate", "bound"):
+        huge["regressor"][part]["width"] = 10**12
+    assert "cannot be read" in refusal(rewritten(tmp_path / "file", huge, arrays))

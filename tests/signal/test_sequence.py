@@ -3,11 +3,13 @@ import pickle
 from dataclasses import FrozenInstanceError
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from crbestim import MTHybridStateModel, PulseSequence, paper_prior
 from crbestim.design import SequenceConstraints, compare_bounds, hybrid_state_error
 
+_OF_CSV = 1e-15 if int(pd.__version__.split(".")[0]) >= 3 else 1e-12  # to which numbers of a CSV file are read
 VALID = {
     "flip_angle": [0.1, 0.5, 0.3],
     "pulse_duration": [1e-4, 2e-4, 3e-4],
@@ -150,7 +152,7 @@ def test_csv_round_trip(tmp_path, as_type):
     path.write_text("an older file")
     sequence.to_csv(as_type(path), ["made in a test", "of two\nlines"])
     for name in ("flip_angle", "pulse_duration"):
-        np.testing.assert_allclose(getattr(from_csv(path), name), getattr(sequence, name), rtol=1e-15)
+        np.testing.assert_allclose(getattr(from_csv(path), name), getattr(sequence, name), rtol=_OF_CSV)
     lines = path.read_text().splitlines()
     assert lines[:3] == ["# made in a test", "# of two", "# lines"]
     assert "repetition_time = 0.0035 s, inversion_duration = 0.0005 s" in lines[3]
@@ -198,8 +200,8 @@ def test_csv_of_others_is_read(tmp_path, as_type):
         header="flip_angle,pulse_duration",
         comments="",
     )
-    np.testing.assert_allclose(from_csv(as_type(path)).flip_angle, sequence.flip_angle, rtol=1e-15)
-    np.testing.assert_allclose(from_csv(as_type(path)).pulse_duration, sequence.pulse_duration, rtol=1e-15)
+    np.testing.assert_allclose(from_csv(as_type(path)).flip_angle, sequence.flip_angle, rtol=_OF_CSV)
+    np.testing.assert_allclose(from_csv(as_type(path)).pulse_duration, sequence.pulse_duration, rtol=_OF_CSV)
 
 
 def test_csv_with_comments_spaces_and_further_columns(tmp_path):
