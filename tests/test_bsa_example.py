@@ -6,7 +6,7 @@ from scripts import run_fast
 
 from crbestim import InversionRecoveryMTModel
 
-SCRIPT = "plot_02_bsa_inversion_recovery.py"
+SCRIPT = "plot_05_bsa_inversion_recovery.py"
 
 
 def test_the_model_that_made_the_data_is_told_from_the_other(tmp_path):

@@ -6,7 +6,7 @@ from crbestim import PulseSequence
 
 
 def test_files_and_table(tmp_path):
-    done = run_fast("plot_03_sequence_design.py", "--output", tmp_path / "results")
+    done = run_fast("plot_06_sequence_design.py", "--output", tmp_path / "results")
     assert done.returncode == 0, done.stderr
     assert "geometric mean" in done.stdout
     files = sorted(file.name for file in (tmp_path / "results").iterdir())

@@ -5,7 +5,7 @@ from scripts import run_fast
 
 
 def test_files_and_tables(tmp_path):
-    done = run_fast("plot_08_error_bars.py", "--output", tmp_path / "results")
+    done = run_fast("plot_03_error_bars.py", "--output", tmp_path / "results")
     assert done.returncode == 0, done.stderr
     files = sorted(file.name for file in (tmp_path / "results").iterdir())
     assert files == ["coverage.csv", "coverage.png", "flags.csv", "flags.png"]

@@ -5,10 +5,10 @@ import pytest
 from scripts import run_fast
 
 FILES = {
-    "plot_04_paper_convergence.py": ["convergence.csv", "convergence.png"],
-    "plot_05_paper_maps.py": ["maps.csv", "maps_T1.png", "maps_T2f.png", "maps_m0s.png"],
-    "plot_06_paper_histograms.py": ["histograms.csv", "histograms_bias.png", "histograms_std.png"],
-    "plot_07_paper_loss_parts.py": ["loss_by_bound.csv", "loss_by_bound.png", "loss_by_snr.csv", "loss_by_snr.png"],
+    "plot_07_paper_convergence.py": ["convergence.csv", "convergence.png"],
+    "plot_08_paper_maps.py": ["maps.csv", "maps_T1.png", "maps_T2f.png", "maps_m0s.png"],
+    "plot_09_paper_histograms.py": ["histograms.csv", "histograms_bias.png", "histograms_std.png"],
+    "plot_10_paper_loss_parts.py": ["loss_by_bound.csv", "loss_by_bound.png", "loss_by_snr.csv", "loss_by_snr.png"],
 }
 
 

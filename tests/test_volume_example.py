@@ -6,7 +6,7 @@ from scripts import run_fast
 
 
 def test_files(tmp_path):
-    done = run_fast("plot_09_volume_files.py", "--output", tmp_path / "results")
+    done = run_fast("plot_04_volume_files.py", "--output", tmp_path / "results")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "results/volume_files.png").stat().st_size > 10_000
     T1 = np.asarray(nib.load(tmp_path / "results/maps/T1map.nii.gz").dataobj)

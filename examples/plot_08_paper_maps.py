@@ -6,7 +6,7 @@ Two slices through parameter space, :math:`m_0^s` against :math:`T_1` and :math:
 parameters at the means of the prior. Every fingerprint is given 300 noise realizations at an SNR of 50; the spread of
 the estimates is compared with the root of the Cramér-Rao bound. In full::
 
-    python examples/plot_05_paper_maps.py --directory paper_runs --output results
+    python examples/plot_08_paper_maps.py --directory paper_runs --output results
 
 after ``python examples/paper_experiment.py --directory paper_runs`` has trained the networks.
 """

@@ -7,7 +7,7 @@ parameter space, so that the CRB loss has an absolute scale. The mean squared er
 network of Zhang et al. with both losses (14 layers, Adam, a learning rate of 0.01 that is halved every 40 epochs, 400
 epochs) and measures how much each loss fluctuates from epoch to epoch. In full it takes hours::
 
-    python examples/plot_04_paper_convergence.py --directory paper_runs --output results
+    python examples/plot_07_paper_convergence.py --directory paper_runs --output results
 
 The trained networks stay in the directory, for the other examples of the paper.
 """

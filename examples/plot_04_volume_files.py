@@ -6,7 +6,7 @@ Coefficient images come out of a reconstruction, and maps with error bars are wa
 images of a simulated slab of tissue to a NIfTI file, as a reconstruction would, maps them with the command line, once
 with the network that ships with the package and in a few rows by least squares, and looks at the files. ::
 
-    python examples/plot_09_volume_files.py --output results
+    python examples/plot_04_volume_files.py --output results
 """
 
 import argparse

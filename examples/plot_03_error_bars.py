@@ -7,7 +7,7 @@ allows at the voxel's own signal-to-noise ratio. This example counts how often s
 tissues that are easy and hard to estimate, and flags signals that are none of the model's: mixtures of two tissues,
 and coefficients with an artefact. In full::
 
-    python examples/plot_08_error_bars.py --output results
+    python examples/plot_03_error_bars.py --output results
 """
 
 import argparse

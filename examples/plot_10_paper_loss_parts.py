@@ -6,7 +6,7 @@ The CRB loss of test fingerprints, and their mean squared error, split into the 
 against the SNR, within and beyond the range of the training (10 to 100), and at an SNR of 50 against the size of the
 bound. In full::
 
-    python examples/plot_07_paper_loss_parts.py --directory paper_runs --output results
+    python examples/plot_10_paper_loss_parts.py --directory paper_runs --output results
 
 after ``python examples/paper_experiment.py --directory paper_runs`` has trained the networks.
 """

@@ -6,7 +6,7 @@ A brain with the anatomy of the MNI152 template is scanned and reconstructed as 
 transversal slice shows what least squares (NLLS) and networks make of it, beside the truth: does an MSE network miss
 the short :math:`T_2^f` of the globus pallidus, as it is said to do? In full::
 
-    python examples/plot_11_brain_scan.py --directory paper_runs --output docs/scans
+    python examples/plot_12_brain_scan.py --directory paper_runs --output docs/scans
 """
 
 import matplotlib.pyplot as plt

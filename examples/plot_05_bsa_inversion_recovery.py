@@ -11,7 +11,7 @@ its answer and its efficiency are compared with those of least squares.
 The data are published (`datasets.fetch_bsa_inversion_recovery`) and downloaded at the first run; without a network
 and a file, the script goes on with a simulated measurement and says so::
 
-    python examples/plot_02_bsa_inversion_recovery.py --data bsa_inversion_recovery.csv --output results
+    python examples/plot_05_bsa_inversion_recovery.py --data bsa_inversion_recovery.csv --output results
 """
 
 import argparse

@@ -6,7 +6,7 @@ Six tubes of cross-linked bovine serum albumin (BSA), with and without manganese
 many coils and reconstructed by BART into 13 coefficient images. Box plots compare what least squares (NLLS) and
 networks find in each tube with the truth, which the paper did not have. In full::
 
-    python examples/plot_10_bsa_scan.py --directory paper_runs --output docs/scans
+    python examples/plot_11_bsa_scan.py --directory paper_runs --output docs/scans
 
 trains the networks that are not in the directory yet; ``--networks paper-crb paper-mse bias-reduced`` takes those of
 the paper, whose training takes hours.

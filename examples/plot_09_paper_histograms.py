@@ -6,7 +6,7 @@ Each of the 9,056 test fingerprints, tissues drawn from the prior, is given 300 
 distribution of the bias, and of the standard deviation in units of :math:`\sqrt{\mathrm{CRB}}`, tells how close a
 network comes to an efficient unbiased estimator. In full::
 
-    python examples/plot_06_paper_histograms.py --directory paper_runs --output results
+    python examples/plot_09_paper_histograms.py --directory paper_runs --output results
 
 after ``python examples/paper_experiment.py --directory paper_runs`` has trained the networks.
 """
