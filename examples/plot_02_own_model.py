@@ -63,7 +63,7 @@ def inversion_spin_echo(inversion_times):
 # What can it measure?
 # --------------------
 # Three protocols of three inversion times, and the least standard deviation that each leaves in T1 and T2. A long T1
-# calls for a long inversion time; with all three in the middle, T2 suffers where the signal passes zero at all of them.
+# calls for a long inversion time; with all three in the middle, T2 suffers where the signal is near zero in all.
 
 protocols = {
     "TI 0.1, 0.6, 2.5 s": [0.1, 0.6, 2.5],
