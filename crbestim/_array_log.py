@@ -124,10 +124,10 @@ class ArrayLog:
         """Let other runs use the directory."""
         self._running.release()
 
-    def read(self, part: int, names: Any = None) -> dict[str, NDArray] | None:
-        """Return the arrays of a part (some of them, or all), or None if it is not there."""
+    def read(self, part: int) -> dict[str, NDArray] | None:
+        """Return the arrays of a part, or None if it is not there."""
         path = self.file(part)
-        return read_arrays(path, names) if path.exists() else None
+        return read_arrays(path) if path.exists() else None
 
     def write(self, part: int, **arrays: NDArray) -> None:
         """Keep the arrays of a part; raise ValueError if one does not hold numbers."""

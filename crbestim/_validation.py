@@ -162,7 +162,7 @@ def check_same_rows(y: object, other: object, name: str) -> None:
         raise ValueError(f"{name} must have the row index of y.")
 
 
-def check_crb(crb: ArrayLike, shape: tuple[int, ...], name: str = "crb") -> FloatArray:
+def check_crb(crb: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
     """Return a Cramér-Rao bound as float64 of the given shape: positive, infinite allowed, no NaN.
 
     Raises
@@ -172,20 +172,20 @@ def check_crb(crb: ArrayLike, shape: tuple[int, ...], name: str = "crb") -> Floa
     ValueError
         If its shape differs from that of y, or a value is NaN or not positive.
     """
-    values = numeric_array(crb, name)
+    values = numeric_array(crb, "crb")
     if values.dtype.kind == "c":
-        raise TypeError(f"{name} must be real, but is complex ({values.dtype}).")
+        raise TypeError(f"crb must be real, but is complex ({values.dtype}).")
     values = values.astype(np.float64, copy=False)
     if values.ndim == 1:
         values = values[:, None]
     if values.shape != shape:
-        raise ValueError(f"{name} must have the shape of y, {shape}; got {values.shape}.")
+        raise ValueError(f"crb must have the shape of y, {shape}; got {values.shape}.")
     if np.isnan(values).any():
         row = int(np.argwhere(np.isnan(values))[0][0])
-        raise ValueError(f"{name} contains NaN, first in row {row}; use inf for an entry without information.")
+        raise ValueError(f"crb contains NaN, first in row {row}; use inf for an entry without information.")
     if (values <= 0).any():
         row = int(np.argwhere(values <= 0)[0][0])
-        raise ValueError(f"{name} must be positive (it is a variance); got {values[row]} in row {row}.")
+        raise ValueError(f"crb must be positive (it is a variance); got {values[row]} in row {row}.")
     return values
 
 
@@ -375,7 +375,7 @@ def _numbers_of_objects(values: NDArray, name: str) -> NDArray:
         raise TypeError(f"{name} must hold numbers; got values that are not: {error}.") from error
 
 
-def check_option(name: str, value: object, choices: Sequence[object]) -> None:
+def check_option(value: object, name: str, choices: Sequence[object]) -> None:
     """Raise ValueError unless the value is one of the choices."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {list(choices)}; got {value!r}.")

@@ -145,11 +145,13 @@ def cramer_rao_bound(
     return bound.reshape(*stacked.shape[:-2], n_parameters)
 
 
-def information_root(jacobian: FloatArray) -> FloatArray:
-    r"""Return G, (n, P, P), with :math:`F^{-1} = G G^T`, of real Jacobians, (n, T, P).
+def information_root(jacobian: NDArray) -> FloatArray:
+    r"""Return G, (n, P, P), with :math:`F^{-1} = G G^T`, of Jacobians, (n, T, P), real or complex.
 
     A zero column is left out and has zeros in its row of G; G is inf where the others depend on one another.
     """
+    if jacobian.dtype.kind == "c":
+        jacobian = np.concatenate([jacobian.real, jacobian.imag], axis=1)
     norm, upper = _triangular(jacobian)
     if not np.isfinite(norm).all():
         check_finite(jacobian, "jacobian")

@@ -8,6 +8,7 @@ Cramér-Rao bound allows. In full::
 
     python examples/plot_00_first_minute.py --output results
 """
+# sphinx_gallery_thumbnail_path = "images/first_minute.png"
 
 import argparse
 import os

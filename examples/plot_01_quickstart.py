@@ -13,6 +13,7 @@ It takes your own sequence as well::
 
 where the CSV file has a column ``flip_angle`` (rad) and a column ``pulse_duration`` (s), one row a pulse.
 """
+# sphinx_gallery_thumbnail_path = "images/estimates.png"
 
 import argparse
 import os

@@ -8,6 +8,7 @@ can measure before anyone lies in the scanner, a network, and maps with error ba
 
     python examples/plot_02_own_model.py --output results
 """
+# sphinx_gallery_thumbnail_number = 2
 
 import argparse
 import os

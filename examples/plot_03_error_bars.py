@@ -9,6 +9,7 @@ and coefficients with an artefact. In full::
 
     python examples/plot_03_error_bars.py --output results
 """
+# sphinx_gallery_thumbnail_path = "images/coverage.png"
 
 import argparse
 import os

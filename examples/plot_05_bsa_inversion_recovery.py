@@ -13,6 +13,7 @@ and a file, the script goes on with a simulated measurement and says so::
 
     python examples/plot_05_bsa_inversion_recovery.py --data bsa_inversion_recovery.csv --output results
 """
+# sphinx_gallery_thumbnail_path = "images/bsa_fit.png"
 
 import argparse
 import os

@@ -10,7 +10,11 @@ epochs) and measures how much each loss fluctuates from epoch to epoch. In full 
     python examples/plot_07_paper_convergence.py --directory paper_runs --output results
 
 The trained networks stay in the directory, for the other examples of the paper.
+
+The pictures below are those of a trial run with networks that are hardly trained; :doc:`/paper_results` has those of
+the full run.
 """
+# sphinx_gallery_thumbnail_path = "paper/convergence.png"
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -9,7 +9,11 @@ network comes to an efficient unbiased estimator. In full::
     python examples/plot_09_paper_histograms.py --directory paper_runs --output results
 
 after ``python examples/paper_experiment.py --directory paper_runs`` has trained the networks.
+
+The pictures below are those of a trial run with networks that are hardly trained; :doc:`/paper_results` has those of
+the full run.
 """
+# sphinx_gallery_thumbnail_path = "paper/histograms_std.png"
 
 import matplotlib.pyplot as plt
 import numpy as np

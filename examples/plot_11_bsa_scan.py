@@ -10,7 +10,11 @@ networks find in each tube with the truth, which the paper did not have. In full
 
 trains the networks that are not in the directory yet; ``--networks paper-crb paper-mse bias-reduced`` takes those of
 the paper, whose training takes hours.
+
+The pictures below are those of a trial run with networks that are hardly trained; :doc:`/paper_scans` has those of
+the full run.
 """
+# sphinx_gallery_thumbnail_path = "scans/bsa.png"
 
 import matplotlib.pyplot as plt
 import numpy as np

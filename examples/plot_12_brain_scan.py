@@ -7,7 +7,11 @@ transversal slice shows what least squares (NLLS) and networks make of it, besid
 the short :math:`T_2^f` of the globus pallidus, as it is said to do? In full::
 
     python examples/plot_12_brain_scan.py --directory paper_runs --output docs/scans
+
+The pictures below are those of a trial run with networks that are hardly trained; :doc:`/paper_scans` has those of
+the full run.
 """
+# sphinx_gallery_thumbnail_path = "scans/brain_T2f.png"
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +20,7 @@ from scan_experiment import Scan, arguments, joined, means, of_regions, save_tab
 
 from crbestim.datasets import make_brain_phantom
 
-options = arguments("Scan a brain.", fast={"voxel_size": 5}, full={"voxel_size": 3})
+options = arguments("Scan a brain.", fast={"voxel_size": 5, "max_iter": 12}, full={"voxel_size": 3})
 brain = make_brain_phantom(options.voxel_size)
 if options.fast:  # a slab with all regions
     brain = brain.slab(*(round((z - brain.affine[2, 3]) / options.voxel_size) for z in (-8, 16)))

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from crbestim._array_log import ArrayLog, parts_of
+from crbestim._array_log import ArrayLog, parts_of, read_arrays
 
 ORIGIN = {"digest": "abc"}
 
@@ -23,7 +23,6 @@ def test_parts_are_kept(tmp_path):
     found = again.read(3)
     assert sorted(found) == ["a", "b"]
     np.testing.assert_array_equal(found["a"], np.arange(4))
-    assert list(again.read(3, ["b"])) == ["b"]
     assert parts_of(tmp_path / "log") == [log.file(1), log.file(3)]
 
 
@@ -66,7 +65,7 @@ def test_missing_array_is_told(tmp_path):
     log = ArrayLog(tmp_path / "log", "own.json", ORIGIN)
     log.write(0, a=np.arange(1000))
     with pytest.raises(ValueError, match="batch_000000.npz is damaged"):
-        log.read(0, ["b"])
+        read_arrays(log.file(0), ["b"])
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '{"format": 1}', "null"])

@@ -20,6 +20,7 @@ from .._validation import (
 )
 from ..datasets import Phantom
 from ..signal import SignalModel
+from ..signal._base import check_model
 from ._trajectory import checked_trajectory
 
 _TRUNCATION = 1e-5  # of the signals' norm
@@ -212,8 +213,7 @@ def simulate_kspace(
     """
     if not isinstance(phantom, Phantom):
         raise TypeError(f"phantom must be a Phantom; got {type(phantom).__name__}.")
-    if not isinstance(model, SignalModel):
-        raise TypeError(f"model must be a SignalModel; got {type(model).__name__}.")
+    check_model(model)
     coils = checked_sensitivities(sensitivities)
     if coils.shape[1:] != phantom.shape:
         raise ValueError(f"sensitivities must be of the phantom's shape {phantom.shape}; got {coils.shape[1:]}.")

@@ -17,8 +17,9 @@ from tqdm.auto import tqdm
 from .._validation import check_count, check_names
 from ..covariance import NoiseCovariance, as_covariance
 from ..signal import BlochHybridStateModel, BlochMcConnellModel, MTBlochModel, MTHybridStateModel, SignalModel
+from ..signal._base import check_model
 from ._fingerprint_parts import FingerprintLog, split
-from ._priors import Prior, paper_prior, truncated_normal
+from ._priors import Prior, check_prior, paper_prior, truncated_normal
 
 
 def default_prior(model: SignalModel) -> Prior:
@@ -61,9 +62,7 @@ def default_prior(model: SignalModel) -> Prior:
 
 def checked_prior(prior: Prior | None, model: SignalModel) -> Prior:
     """Return the prior, or the model's default one for None; raise if it is not one of the model's parameters."""
-    prior = default_prior(model) if prior is None else prior
-    if not isinstance(prior, Prior):
-        raise TypeError(f"prior must be a Prior; got {type(prior).__name__}.")
+    prior = default_prior(model) if prior is None else check_prior(prior)
     if set(prior.names) != set(model.parameter_names):
         raise ValueError(
             f"prior must have the model's parameters {list(model.parameter_names)}; got {list(prior.names)}."
@@ -158,8 +157,7 @@ def make_fingerprints(
     >>> given.y.ravel().tolist()
     [0.05, 0.1]
     """
-    if not isinstance(model, SignalModel):
-        raise TypeError(f"model must be a SignalModel; got {type(model).__name__}.")
+    check_model(model)
     if checkpoint is not None and theta is None and not isinstance(random_state, numbers.Integral):
         raise ValueError(f"checkpoint needs an int as random_state, or theta; got {random_state!r}.")
     names = model.check_names(targets, known)

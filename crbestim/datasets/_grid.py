@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from .._validation import check_finite, numeric_array
-from ._priors import Prior
+from ._priors import Prior, check_prior
 
 
 def make_grid(axes: Mapping[str, ArrayLike], prior: Prior) -> pd.DataFrame:
@@ -41,8 +41,7 @@ def make_grid(axes: Mapping[str, ArrayLike], prior: Prior) -> pd.DataFrame:
     """
     if not isinstance(axes, Mapping) or not axes:
         raise TypeError("axes must be a mapping of parameters' names to their values.")
-    if not isinstance(prior, Prior):
-        raise TypeError(f"prior must be a Prior; got {type(prior).__name__}.")
+    check_prior(prior)
     unknown = [name for name in axes if name not in prior.names]
     if unknown:
         raise ValueError(

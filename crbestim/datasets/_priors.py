@@ -330,3 +330,10 @@ def unit_cube(
         raise ValueError(f"method must be 'random' or 'sobol'; got {method!r}.")
     tiny = np.finfo(float).eps
     return np.clip(points, tiny, 1 - tiny)
+
+
+def check_prior(prior: object) -> Prior:
+    """Return a prior; raise TypeError if it is none."""
+    if not isinstance(prior, Prior):
+        raise TypeError(f"prior must be a Prior; got {type(prior).__name__}.")
+    return prior

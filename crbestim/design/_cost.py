@@ -50,7 +50,7 @@ class BoundCost:
         known: Sequence[str],
         weights: FloatArray,
     ) -> None:
-        check_option("cost", kind, get_args(Cost))
+        check_option(kind, "cost", get_args(Cost))
         self.theta, self._kind, self._weights = theta, kind, weights / weights.sum()
         self._targets = model._columns(targets)
         self.known = check_names(known, model.parameter_names, "known")
@@ -123,8 +123,7 @@ class BoundCost:
         """Bounds, where they are evaluated, factors, columns of the Jacobian with those of M0, and root of F^-1."""
         where, factor = model._regular_point(self.theta[chunk], self.known)
         columns = _with_scale(*model._checked_pair(where), self._free, False)
-        stacked = np.concatenate([columns.real, columns.imag], axis=1) if columns.dtype.kind == "c" else columns
-        root = information_root(stacked)
+        root = information_root(columns)
         factor = factor[:, self._targets]
         variance = (root[:, self._positions] ** 2).sum(axis=2)
         bounds = np.where(variance > 0, variance, np.inf) * factor
@@ -149,4 +148,4 @@ class BoundCost:
         return result
 
     def _chunks(self, model: SignalModel) -> list[slice]:
-        return list(model._chunks(len(self.theta), 3 * len(model.parameters) + 4))
+        return list(model._chunks(len(self.theta), model._bound_copies))

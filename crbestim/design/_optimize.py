@@ -170,7 +170,7 @@ def optimize_sequence(
         check_count(value, name)
     for name, value in {"n_hops": n_hops, "refine_iter": refine_iter}.items():
         check_count(value, name, 0)
-    check_option("init", init, ("random", "sequence"))
+    check_option(init, "init", ("random", "sequence"))
     n_knots = check_knots(n_knots, template.n_pulses)
     if time_budget is not None:
         check_positive(time_budget, "time_budget")

@@ -35,10 +35,6 @@ class ProgressBar(Callback):
         self.bar_.set_postfix(losses, refresh=False)
         self.bar_.update()
 
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Close the bar."""
-        self.close()
-
     def close(self) -> None:
         """Close the bar and forget it, since it cannot be pickled."""
         if hasattr(self, "bar_"):

@@ -13,7 +13,6 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._files import check_checkpoint, digest_of
@@ -37,6 +36,7 @@ from ._callbacks import EarlyStop, ProgressBar, Safeguard, TrainingCheckpoint
 from ._covariates import Covariates
 from ._network_training import build_networks, build_training, run_training
 from ._recipes import RECIPES, Recipe
+from ._seed import drawn_seed
 from ._single_precision import scaled_to_single
 from ._standardisation import mean_and_scale
 from ._training_loss import TrainingLoss
@@ -238,7 +238,7 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         extra = known.standardised(covariates, len(X))
         self.target_names_ = target_names
         self._covariates, self.covariate_names_, self.n_covariates_ = known, known.names, len(known.mean)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = drawn_seed(self.random_state)
         if previous is None:
             self.target_mean_, self.target_scale_ = mean_and_scale(theta, "y")
         X = np.require(in_single_precision(X, "X"), requirements="W")
@@ -373,9 +373,9 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
         return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="epoch"))
 
     def _checked_recipe(self) -> Recipe:
-        check_option("training", self.training, tuple(RECIPES))
+        check_option(self.training, "training", tuple(RECIPES))
         if not callable(self.network):
-            check_option("network", self.network, tuple(NETWORKS))
+            check_option(self.network, "network", tuple(NETWORKS))
         if TrainingLoss.of(self.loss).n_realizations > 1 and self.noise is None:
             raise ValueError(f"noise must be a NoiseModel for loss={self.loss!r}, which needs several realizations.")
         if self.noise is not None and not isinstance(self.noise, NoiseModel):

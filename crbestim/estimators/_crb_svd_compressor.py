@@ -8,13 +8,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
 
 from .._validation import FloatArray, check_count, check_option, check_positive
 from ..bounds import cramer_rao_bound
 from ..datasets import Prior
 from ..datasets._fingerprints import checked_prior
 from ..signal import SignalModel
+from ..signal._base import check_model
+from ._seed import drawn_seed
 from ._subspace import leading_vectors
 from ._svd_compressor import SVDCompressor
 
@@ -147,8 +148,7 @@ class CRBSVDCompressor(SVDCompressor):
             If arguments do not fit each other, no tissue has a finite bound, `n_components` are too few to tell the
             targets, or no k up to 40 keeps the tolerance.
         """
-        if not isinstance(self.model, SignalModel):
-            raise TypeError(f"model must be a SignalModel; got {type(self.model).__name__}.")
+        check_model(self.model)
         names = self.model.check_names(self.targets, self.known)
         n_samples = check_count(self.n_samples, "n_samples", minimum=2)
         is_automatic = isinstance(self.weight, str) and self.weight == "auto"
@@ -156,7 +156,7 @@ class CRBSVDCompressor(SVDCompressor):
         n_largest, tolerance = self._checked_size()
         prior = checked_prior(self.prior, self.model)
         self._look_at(X)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = drawn_seed(self.random_state)
         tissues = self.model.check_theta(prior.sample(n_samples + _HELD_OUT, random_state=seed))
         problem = _Problem(self.model, names, self.known)
         signals, derivatives = problem.gram_matrices(tissues[:n_samples])
@@ -187,7 +187,7 @@ class CRBSVDCompressor(SVDCompressor):
         """Largest number of components to be looked at, and the inflation that is allowed of one that is chosen."""
         n_timepoints = self.model.n_timepoints
         if isinstance(self.n_components, str):
-            check_option("n_components", self.n_components, ("auto",))
+            check_option(self.n_components, "n_components", ("auto",))
             return min(_LARGEST_AUTO, n_timepoints), check_positive(self.tolerance, "tolerance")
         n_components = check_count(self.n_components, "n_components")
         if n_components > n_timepoints:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from .._validation import FloatArray, check_matrix, check_targets, is_complex, unstack_complex
@@ -17,6 +17,8 @@ from ..datasets import Prior
 from ..datasets._fingerprints import checked_prior
 from ..least_squares import FitStatus
 from ..signal import SignalModel
+from ..signal._base import check_model
+from ._seed import drawn_seed
 
 
 class Voxels(NamedTuple):
@@ -59,8 +61,7 @@ class ModelEstimator(RegressorMixin, BaseEstimator):
         self, X: ArrayLike | None, y: ArrayLike | None, known: str | Sequence[str] = (), *, uses_prior: bool = True
     ) -> None:
         """Check what does not depend on the kind of estimator; raise TypeError or ValueError for what does not fit."""
-        if not isinstance(self.model, SignalModel):
-            raise TypeError(f"model must be a SignalModel; got {type(self.model).__name__}.")
+        check_model(self.model)
         self.target_names_ = self.model.check_names(self.targets, known)
         self._basis = None if self.basis is None else self.model._check_basis(self.basis)
         self._noise = self.model._check_covariance(self.covariance, self._basis)
@@ -102,7 +103,7 @@ class ModelEstimator(RegressorMixin, BaseEstimator):
 
     def _sample(self, n_samples: int) -> FloatArray:
         """Draw parameters from the prior, (n_samples, P), by the estimator's seed."""
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = drawn_seed(self.random_state)
         sample = self._prior.sample(n_samples, random_state=seed, method="sobol")
         try:
             return self.model.check_theta(sample)

@@ -209,7 +209,7 @@ class NLLSEstimator(ModelEstimator):
         n_starts = check_count(self.n_starts, "n_starts")
         n_candidates = check_count(self.n_candidates, "n_candidates", minimum=n_starts)
         check_count(self.max_iterations, "max_iterations")
-        check_option("solver", self.solver, list(_SOLVERS))
+        check_option(self.solver, "solver", list(_SOLVERS))
         if self.batch_size is not None:
             check_count(self.batch_size, "batch_size")
         if self.noise_std is not None:

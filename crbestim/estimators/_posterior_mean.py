@@ -11,7 +11,6 @@ import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
@@ -24,6 +23,7 @@ from ..signal import SignalModel
 from ._mixture_sampling import Drawn, Settings, Weighted, effective_size, sample_posterior
 from ._model_estimator import ModelEstimator
 from ._posterior_target import NormalCoordinates, energy_and_overlap, marginal_likelihood
+from ._seed import drawn_seed
 
 _ROWS = 8  # voxels of a job
 _IMPOSSIBLE = -1e30  # logarithm of the likelihood where the model is not finite
@@ -283,7 +283,7 @@ class PosteriorMean(ModelEstimator):
         """
         if not isinstance(self.noise, NoiseModel):
             raise TypeError(f"noise must be a NoiseModel; got {type(self.noise).__name__}.")
-        check_option("weight", self.weight, ("crb", None))
+        check_option(self.weight, "weight", ("crb", None))
         self._settings = Settings(
             check_count(self.n_samples, "n_samples", minimum=100),
             check_count(self.n_adaptation_samples, "n_adaptation_samples", minimum=100),
@@ -292,7 +292,7 @@ class PosteriorMean(ModelEstimator):
         )
         n_candidates = check_count(self.n_candidates, "n_candidates", minimum=100)
         self._prepare(X, y)
-        self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self._seed = drawn_seed(self.random_state)
         self._coordinates = NormalCoordinates.of(self.model, self._prior)
         self._normal = ndtri(unit_cube(n_candidates, len(self.model.parameters), self._seed, "sobol"))
         self._signals = self.model._checked_signal(self._coordinates.theta(self._normal), self._operator)

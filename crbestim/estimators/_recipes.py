@@ -8,32 +8,33 @@ from math import cos, pi
 
 from torch import optim
 
+_WARM_UP = 0.1  # of the epochs
+_HALVING = 40  # epochs
+
 
 @dataclass(frozen=True)
 class OneCycle:
-    """Learning rate that rises linearly over the first epochs and falls to zero as a cosine."""
+    """Learning rate that rises linearly over the first tenth of the epochs and falls to zero as a cosine."""
 
     n_epochs: int
-    warm_up: float = 0.1
 
     def __call__(self, epoch: int) -> float:
         """Return the factor on the learning rate in an epoch (counted from 0)."""
         position = (epoch + 0.5) / self.n_epochs
-        if position < self.warm_up:
-            return position / self.warm_up
-        return (1 + cos(pi * (position - self.warm_up) / (1 - self.warm_up))) / 2
+        if position < _WARM_UP:
+            return position / _WARM_UP
+        return (1 + cos(pi * (position - _WARM_UP) / (1 - _WARM_UP))) / 2
 
 
 @dataclass(frozen=True)
 class StepDecay:
-    """Learning rate that is halved every so many epochs."""
+    """Learning rate that is halved every 40 epochs, however many there are."""
 
     n_epochs: int
-    every: int = 40
 
     def __call__(self, epoch: int) -> float:
         """Return the factor on the learning rate in an epoch (counted from 0)."""
-        return 0.5 ** (epoch // self.every)
+        return 0.5 ** (epoch // _HALVING)
 
 
 @dataclass(frozen=True)

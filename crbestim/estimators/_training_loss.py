@@ -35,7 +35,7 @@ class TrainingLoss:
     def of(cls, loss: Any) -> TrainingLoss:
         """Return a loss that was given by name or as a callable; raise ValueError for any other."""
         if not callable(loss):
-            check_option("loss", loss, tuple(LOSSES))
+            check_option(loss, "loss", tuple(LOSSES))
             return cls(loss, LOSSES[loss]())
         result = cls(getattr(loss, "__qualname__", type(loss).__name__), loss)
         check_count(result.n_realizations, "loss.n_realizations")

@@ -42,8 +42,8 @@ class QualityFlag(IntFlag):
 
     @property
     def text(self) -> str:
-        """What it means, in a few words."""
-        return _TEXTS[self]
+        """What it means, in a few words; of several flags, one after the other."""
+        return "; ".join(_TEXTS[flag] for flag in self)
 
 
 _TEXTS = {

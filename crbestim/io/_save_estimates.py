@@ -91,7 +91,7 @@ def save_estimates(
     >>> sorted(file.name for file in files)
     ['sub-01_T2map.json', 'sub-01_T2map.nii.gz', 'sub-01_quality.json', 'sub-01_quality.nii.gz']
     """
-    check_option("file_format", file_format, FORMATS)
+    check_option(file_format, "file_format", FORMATS)
     check_name_part(prefix, "prefix")
     writers: Writers = {}
     for name, values, description, sidecar in _files_of(estimates):

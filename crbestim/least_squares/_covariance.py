@@ -20,8 +20,6 @@ def bound_of_targets(problem: Problem, theta: FloatArray, targets: Sequence[str]
     p = len(targets)
     parts = []
     for _, derivatives in problem.model._stream_unknowns(theta, targets, problem.operator, known):
-        if derivatives.dtype.kind == "c":
-            derivatives = np.concatenate([derivatives.real, derivatives.imag], axis=1)
         root = information_root(derivatives)[:, :p]
         with np.errstate(invalid="ignore", over="ignore"):
             block = root @ root.swapaxes(1, 2)

@@ -187,7 +187,7 @@ class CRBEfficiencyScorer:
     def __repr__(self) -> str:
         return (
             f"CRBEfficiencyScorer(noise={self.noise!r}, n_realizations={self.n_realizations}, "
-            f"random_state={self.random_state})"
+            f"random_state={self.random_state}" + ("" if self.real is None else f", real={self.real}") + ")"
         )
 
 

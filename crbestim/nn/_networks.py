@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from math import isfinite
 
@@ -300,7 +299,7 @@ def _n_groups(width: int) -> int:
     return next(groups for groups in range(max(1, width // _GROUP_SIZE), 0, -1) if width % groups == 0)
 
 
-NETWORKS: dict[str, Callable[[int, int, int], FingerprintNetwork]] = {
+NETWORKS: dict[str, type[FingerprintNetwork]] = {
     "residual": ResidualNetwork,
     "paper": PaperNetwork,
 }

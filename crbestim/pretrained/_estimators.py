@@ -35,11 +35,6 @@ from ..least_squares._problem import Problem
 from ..noise import NoiseModel
 from ..signal import Parameter, PulseSequence, SignalModel
 
-_MODELS = (
-    kind for kind in vars(signal).values()
-    if isinstance(kind, type) and issubclass(kind, SignalModel) and kind not in (SignalModel, signal.FunctionModel)
-)  # fmt: skip
-
 #: What `load_estimator` builds beside plain values, arrays and the estimators of scikit-learn. All of them are safe to
 #: be made with any arguments and given any attributes. Distributions of scipy.stats are not, as they run code that
 #: stands in an attribute; a `Prior` is kept by their names and arguments.
@@ -62,7 +57,11 @@ TRUSTED_TYPES: tuple[type, ...] = (
     Prior,
     PulseSequence,
     TruncatedNormalBelow,
-    *_MODELS,
+    *(
+        kind
+        for kind in vars(signal).values()
+        if isinstance(kind, type) and issubclass(kind, SignalModel) and kind not in (SignalModel, signal.FunctionModel)
+    ),
 )
 
 

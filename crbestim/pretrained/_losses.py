@@ -55,5 +55,5 @@ def unpack_loss(description: dict[str, Any]) -> Any:
     name = description["name"]
     if "settings" in description and name == "BiasReducedLoss":
         return BiasReducedLoss(**description["settings"])
-    check_option("the loss", name, tuple(LOSSES))
+    check_option(name, "the loss", tuple(LOSSES))
     return name

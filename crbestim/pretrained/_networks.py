@@ -12,12 +12,11 @@ from typing import Any
 import torch
 
 from .._validation import check_finite
-from ..nn import FingerprintNetwork, PaperNetwork, ResidualNetwork
+from ..nn import NETWORKS, FingerprintNetwork
 from ._format import Arrays, take
 
 Shape = tuple[int, int, int]  # numbers of inputs, outputs and covariates
 
-_NETWORKS: dict[str, type[FingerprintNetwork]] = {"residual": ResidualNetwork, "paper": PaperNetwork}
 _N_PROBES = 64
 
 
@@ -44,7 +43,7 @@ def pack_network(network: FingerprintNetwork, shape: Shape, prefix: str) -> tupl
     ValueError
         If a weight is NaN or infinite.
     """
-    name = next((name for name, kind in _NETWORKS.items() if type(network) is kind), None)
+    name = next((name for name, kind in NETWORKS.items() if type(network) is kind), None)
     if name is None:
         raise TypeError(
             f"pipeline has a network of type {type(network).__name__}; expected ResidualNetwork or PaperNetwork."
@@ -72,12 +71,12 @@ def unpack_network(description: dict[str, Any], shape: Shape, arrays: Arrays, pr
     """
     found = {name for name in arrays if name.startswith(f"{prefix}.")}
     name = description["name"]
-    if name not in _NETWORKS:
+    if name not in NETWORKS:
         raise ValueError(f"the network {name!r} is unknown")
     settings = {keyword: description[keyword] for keyword in _keywords(name)}
     _check_settings(settings, n_tensors=len(found))
     with torch.device("meta"):  # neither memory nor random numbers for weights that are replaced
-        network = _NETWORKS[name](*shape, **settings)
+        network = NETWORKS[name](*shape, **settings)
     expected = network.state_dict()
     unknown = sorted(found - {f"{prefix}.{entry}" for entry in expected})
     if unknown:
@@ -96,12 +95,12 @@ def network_parameter(description: dict[str, Any]) -> str | Callable[..., Finger
     defaults = _keywords(name)
     settings = {keyword: description[keyword] for keyword in defaults}
     _check_settings(settings)
-    return name if settings == defaults else partial(_NETWORKS[name], **settings)
+    return name if settings == defaults else partial(NETWORKS[name], **settings)
 
 
 def _keywords(name: str) -> dict[str, Any]:
     """Return the settings of a kind of network, with their defaults."""
-    parameters = inspect.signature(_NETWORKS[name]).parameters.values()
+    parameters = inspect.signature(NETWORKS[name]).parameters.values()
     return {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
 

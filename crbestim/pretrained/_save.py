@@ -15,15 +15,17 @@ from .._files import checked_path, is_taken
 from .._validation import check_finite
 from ..datasets import Prior
 from ..datasets._fingerprints import checked_prior
+from ..datasets._priors import check_prior
 from ..estimators import CRBSVDCompressor, CRBWeightedRegressor, SVDCompressor
 from ..signal import SignalModel
+from ..signal._base import check_model
 from ._compressors import pack_compressor
 from ._format import Arrays, Header, write_file
 from ._models import pack_model
 from ._priors import pack_prior
 from ._regressors import pack_regressor
 
-_PACKAGES = {"crbestim": "crbestim", "torch": "torch", "numpy": "numpy", "scikit-learn": "scikit-learn"}
+_PACKAGES = ("crbestim", "torch", "numpy", "scikit-learn")
 
 
 def save_pretrained(
@@ -97,7 +99,7 @@ def save_pretrained(
         raise TypeError(f"card must be text; got {type(card).__name__}.")
     names = _checked_names(target_names, regressor)
     header: Header = {
-        "versions": {name: version(package) for name, package in _PACKAGES.items()},
+        "versions": {name: version(name) for name in _PACKAGES},
         "card": card,
         "steps": [first, last],
     }
@@ -148,16 +150,12 @@ def _checked_names(names: Sequence[str] | None, regressor: CRBWeightedRegressor)
 
 
 def _check_model(model: object, compressor: SVDCompressor) -> None:
-    if not isinstance(model, SignalModel):
-        raise TypeError(f"model must be a SignalModel; got {type(model).__name__}.")
-    if model.n_timepoints != compressor.n_features_in_:
+    n_timepoints = check_model(model).n_timepoints
+    if n_timepoints != compressor.n_features_in_:
         raise ValueError(
-            f"model has {model.n_timepoints} time points, but the pipeline takes signals of "
-            f"{compressor.n_features_in_}."
+            f"model has {n_timepoints} time points, but the pipeline takes signals of {compressor.n_features_in_}."
         )
 
 
 def _checked_prior(prior: object, model: SignalModel | None) -> Prior:
-    if not isinstance(prior, Prior):
-        raise TypeError(f"prior must be a Prior; got {type(prior).__name__}.")
-    return prior if model is None else checked_prior(prior, model)
+    return check_prior(prior) if model is None else checked_prior(check_prior(prior), model)

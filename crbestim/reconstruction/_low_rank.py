@@ -106,7 +106,7 @@ def reconstruct_coefficients(
     """
     if not isinstance(data, KSpaceData):
         raise TypeError(f"data must be KSpaceData; got {type(data).__name__}.")
-    check_option("regularization", regularization, ("locally-low-rank", "l2"))
+    check_option(regularization, "regularization", ("locally-low-rank", "l2"))
     strength = check_not_negative(strength, "strength")
     vectors = numeric_array(basis, "basis")
     if vectors.ndim != 2 or len(vectors) != len(data.samples):

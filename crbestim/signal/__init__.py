@@ -1,6 +1,6 @@
 """Signal models: signal and Jacobian of a measurement."""
 
-from ._base import Parameter, SignalModel
+from ._base import SignalModel
 from ._bloch_hybrid_state import BlochHybridStateModel
 from ._bloch_mcconnell import BlochMcConnellModel
 from ._function_model import FunctionModel
@@ -10,6 +10,7 @@ from ._mono_exponential import MonoExponentialModel
 from ._mt_bloch import MTBlochModel
 from ._mt_hybrid_state import MTHybridStateModel
 from ._multi_echo_gradient_echo import MultiEchoGradientEchoModel
+from ._parameter import Parameter
 from ._sequence import PulseSequence
 from ._variable_flip_angle import VariableFlipAngleModel
 

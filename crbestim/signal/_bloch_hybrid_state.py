@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from .._validation import FloatArray
-from ._base import Parameter
 from ._hybrid_state import HybridStateModel
 from ._mt_bloch import MTBlochModel
+from ._parameter import Parameter
 from ._saturation import SaturationTable, saturation_table
 from ._sequence import PulseSequence
 from ._single_pool_kernel import simulate

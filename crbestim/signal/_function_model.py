@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._validation import FloatArray, check_names, check_not_above
-from ._base import Parameter, SignalModel
+from ._base import SignalModel
+from ._parameter import Parameter
 
 _DTYPES = (torch.float64, torch.complex128)
 

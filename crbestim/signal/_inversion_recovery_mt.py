@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import FloatArray, check_option, check_positive
-from ._base import Parameter
 from ._generalized_bloch import GeneralizedBlochTable, generalized_bloch_table
+from ._parameter import Parameter
 from ._protocol import ProtocolModel, protocol_values
 from ._saturation import LINESHAPES, Lineshape, SaturationTable, saturation_table
 from ._two_pool_model import LEAST_RX, Saturation, TwoPoolModel, away_from_no_transfer
@@ -114,8 +114,8 @@ class InversionRecoveryMTModel(ProtocolModel):
         object.__setattr__(self, "inversion_times", times)
         object.__setattr__(self, "pulse_durations", durations)
         object.__setattr__(self, "T2f", check_positive(self.T2f, "T2f"))
-        check_option("lineshape", self.lineshape, LINESHAPES)
-        check_option("saturation", self.saturation, get_args(Saturation))
+        check_option(self.lineshape, "lineshape", LINESHAPES)
+        check_option(self.saturation, "saturation", get_args(Saturation))
         self._check_data("complex", "real")
 
     @property

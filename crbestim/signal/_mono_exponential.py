@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import FloatArray
-from ._base import Parameter
+from ._parameter import Parameter
 from ._protocol import ProtocolModel, protocol_values
 
 _LONGEST = 10.0  # s, three times the T2 of water: a longer echo time is most likely in ms

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .._validation import FloatArray, check_option
-from ._base import Parameter
 from ._hybrid_state import HybridStateModel
 from ._mt_bloch import MTBlochModel
+from ._parameter import Parameter
 from ._saturation import Lineshape
 from ._sequence import PulseSequence
 from ._two_pool_kernel import simulate
@@ -105,7 +105,7 @@ class MTHybridStateModel(TwoPoolModel, HybridStateModel):
         saturation: Saturation = "graham",
         separate_T1: bool = False,
     ) -> None:
-        check_option("separate_T1", separate_T1, (False, True))
+        check_option(separate_T1, "separate_T1", (False, True))
         super().__init__(sequence, lineshape, saturation, separate_T1=bool(separate_T1))
         if separate_T1:
             self.__dict__["parameters"] = (*self.parameters, _T1S)

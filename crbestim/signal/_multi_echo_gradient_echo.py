@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import FloatArray
-from ._base import Parameter
+from ._parameter import Parameter
 from ._protocol import ProtocolModel, protocol_values
 
 _LONGEST = 2.0  # s, longer than any T2*: a longer echo time is most likely in ms

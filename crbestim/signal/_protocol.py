@@ -30,7 +30,7 @@ class ProtocolModel(SignalModel):
 
     def _check_data(self, *kinds: str) -> None:
         """Check the kind of data, and declare all but complex ones real."""
-        check_option("data", self.data, kinds)
+        check_option(self.data, "data", kinds)
         object.__setattr__(self, "real_valued", self.data != "complex")
 
 

@@ -9,8 +9,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from .._validation import FloatArray, check_option
-from ._base import Parameter
 from ._generalized_bloch import GeneralizedBlochTable, generalized_bloch_table
+from ._parameter import Parameter
 from ._saturation import LINESHAPES, Lineshape, SaturationTable, saturation_table
 from ._sequence import PulseSequence
 from ._sequence_model import SequenceModel
@@ -64,8 +64,8 @@ class TwoPoolModel(SequenceModel):
     def __init__(
         self, sequence: PulseSequence | None, lineshape: Lineshape, saturation: Saturation, **options: object
     ) -> None:
-        check_option("lineshape", lineshape, LINESHAPES)
-        check_option("saturation", saturation, get_args(Saturation))
+        check_option(lineshape, "lineshape", LINESHAPES)
+        check_option(saturation, "saturation", get_args(Saturation))
         super().__init__(sequence, lineshape=lineshape, saturation=saturation, **options)
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import FloatArray, check_repetition_time
-from ._base import Parameter
+from ._parameter import Parameter
 from ._protocol import ProtocolModel, magnitude, protocol_values
 
 

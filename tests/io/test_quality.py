@@ -19,3 +19,8 @@ def test_each_target_has_a_bit_of_its_own():
     mark(quality, np.array([True, False, True]), poorly_determined(1))
     mark(quality, np.array([True, False, False]), QualityFlag.OUTSIDE_PRIOR)
     assert quality.tolist() == [33, 0, 32]
+
+
+def test_flags_together_have_their_texts_together():
+    both = QualityFlag.AT_BOUND | QualityFlag.NOT_CONVERGED
+    assert both.text == f"{QualityFlag.AT_BOUND.text}; {QualityFlag.NOT_CONVERGED.text}"

@@ -12,9 +12,10 @@ import torch
 from scipy import stats
 
 from crbestim import MTHybridStateModel, NoiseCovariance, NoiseModel, Prior, PulseSequence
+from crbestim.nn import NETWORKS
 from crbestim.pretrained import load_pretrained, save_pretrained
 from crbestim.pretrained._format import read_file, write_file
-from crbestim.pretrained._networks import _NETWORKS, _READ
+from crbestim.pretrained._networks import _READ
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +163,7 @@ def test_whatever_stands_in_the_header_a_file_is_read_or_refused(content, tmp_pa
 
 
 def test_every_setting_of_a_network_is_kept():
-    for kind in _NETWORKS.values():
+    for kind in NETWORKS.values():
         parameters = inspect.signature(kind).parameters.values()
         assert {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY} <= set(_READ)
 
