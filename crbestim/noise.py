@@ -100,6 +100,11 @@ class NoiseModel:
     TypeError, ValueError
         If `noise_std` is not positive, `m0_range` no pair of positive numbers in order, or the covariance none.
 
+    See Also
+    --------
+    NoiseCovariance : Coloured noise.
+    estimate_noise_std : The noise level of measured data.
+
     Examples
     --------
     >>> import numpy as np

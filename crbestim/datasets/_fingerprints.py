@@ -144,6 +144,12 @@ def make_fingerprints(
     TypeError, ValueError
         For arguments that do not fit each other; if the checkpoint cannot be used, or belongs to another simulation.
 
+    See Also
+    --------
+    Prior : Distributions of tissues.
+    make_grid : Slices through the space of parameters.
+    NoiseModel : Amplitude and noise, with the bound that they change.
+
     Examples
     --------
     >>> from scipy import stats

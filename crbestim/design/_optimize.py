@@ -140,6 +140,11 @@ def optimize_sequence(
     ConvergenceWarning
         If the design came to its end, but the error of the hybrid state is above its limit.
 
+    See Also
+    --------
+    design.compare_bounds : Judges the result.
+    design.hybrid_state_error : Tells what the approximation does to it.
+
     References
     ----------
     J. Assländer, R. Lattanzi, D. K. Sodickson, M. A. Cloos, Optimized quantification of spin relaxation times in the

@@ -101,6 +101,12 @@ def bias_variance(
     TypeError, ValueError
         If the arguments do not fit each other.
 
+    See Also
+    --------
+    bias_and_std : The same for each sample.
+    interval_coverage : Whether error bars cover what they claim.
+    CRBEfficiencyScorer : One number for model selection.
+
     References
     ----------
     X. Zhang, Q. Duchemin, K. Liu et al., Cramér-Rao bound-informed training of neural networks for quantitative MRI,

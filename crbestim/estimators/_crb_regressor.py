@@ -125,6 +125,13 @@ class CRBWeightedRegressor(RegressorMixin, BaseEstimator):
     n_features_in_ : int
         Number of columns 2k.
 
+    See Also
+    --------
+    SVDCompressor : Makes the coefficients that it takes.
+    NLLSEstimator : Least squares, which needs no training.
+    bias_variance : Tells bias from variance in units of the bound.
+    save_pretrained : Writes a trained pipeline to a file.
+
     References
     ----------
     X. Zhang, Q. Duchemin, K. Liu et al., Cramér-Rao bound-informed training of neural networks for quantitative

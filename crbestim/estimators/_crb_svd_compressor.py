@@ -77,6 +77,10 @@ class CRBSVDCompressor(SVDCompressor):
     n_features_in_ : int
         T.
 
+    See Also
+    --------
+    SVDCompressor : The basis that keeps the energy.
+
     Notes
     -----
     Jacobians exist for one chunk of tissues at a time; two matrices of shape (T, T) are kept. The noise is taken to be

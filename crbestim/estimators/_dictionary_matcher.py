@@ -66,6 +66,10 @@ class DictionaryMatcher(ModelEstimator):
     n_features_in_ : int
         Number of columns of X in `fit`; without a call of `fit` with data, T (with a basis, k).
 
+    See Also
+    --------
+    NLLSEstimator : Finds values between the entries, and error bars.
+
     References
     ----------
     D. Ma, V. Gulani, N. Seiberlich et al., Magnetic resonance fingerprinting, Nature 495, 2013.

@@ -116,6 +116,12 @@ class NLLSEstimator(ModelEstimator):
     n_features_in_ : int
         Number of columns of X in `fit`; without a call of `fit` with data, T (with a basis, k).
 
+    See Also
+    --------
+    CRBWeightedRegressor : A network, some hundred times faster once it is trained.
+    goodness_of_fit : Tells which voxels the model cannot explain.
+    read_results : Finished fits of a checkpoint.
+
     References
     ----------
     G. Golub and V. Pereyra, The differentiation of pseudo-inverses and nonlinear least squares problems whose

@@ -48,6 +48,11 @@ class SVDCompressor(TransformerMixin, BaseEstimator):
     n_features_in_ : int
         T.
 
+    See Also
+    --------
+    CRBSVDCompressor : A basis that keeps the bound instead of the energy.
+    io.save_basis : Writes the basis for a reconstruction.
+
     References
     ----------
     D. McGivney et al., SVD compression for magnetic resonance fingerprinting in the time domain, IEEE Trans. Med.

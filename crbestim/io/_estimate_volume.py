@@ -112,6 +112,11 @@ def estimate_volume(
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
+    See Also
+    --------
+    io.map_volume : The same with a function of your own.
+    io.save_estimates : Writes maps and report.
+
     Examples
     --------
     >>> import numpy as np

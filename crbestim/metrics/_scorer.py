@@ -62,6 +62,11 @@ class CRBEfficiencyScorer:
     TypeError, ValueError
         If `noise` is no NoiseModel, `n_realizations` no number of at least 2, or `random_state` no int.
 
+    See Also
+    --------
+    bias_variance : The same evidence as a table.
+    crb_efficiency_score : The inverse loss, which shrinking can push above 1.
+
     Notes
     -----
     The bound reaches the scorer by metadata routing::

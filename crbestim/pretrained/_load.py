@@ -54,6 +54,11 @@ def load_pretrained(
     FileNotFoundError
         If there is no such file.
 
+    See Also
+    --------
+    save_pretrained : Writes such files.
+    load_estimator : Reads estimators without a network.
+
     Examples
     --------
     >>> from crbestim import NoiseModel, PulseSequence, load_pretrained

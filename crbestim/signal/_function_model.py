@@ -46,6 +46,10 @@ class FunctionModel(SignalModel):
         If there are no parameters or two of one name, a name is unknown, or the signal has the wrong shape or dtype
         or is not finite at a point within the parameters' ranges.
 
+    See Also
+    --------
+    SignalModel : The class to derive from, with derivatives by hand.
+
     Notes
     -----
     Derivatives are forward-mode, one pass for each parameter over all voxels.
