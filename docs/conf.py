@@ -49,7 +49,9 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = "crbestim"
 html_show_sourcelink = False
-html_sidebars = {"installation": [], "paper_results": [], "architecture": [], "contributing": [], "changes": []}
+html_sidebars = {page: [] for page in (
+    "installation", "getting_started", "performance", "glossary", "citing", "architecture", "contributing", "changes"
+)}  # fmt: skip
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "navigation_with_keys": False,
