@@ -22,8 +22,10 @@ from ..pretrained import load_pretrained
 from ..signal import PulseSequence
 from ._maps import versions
 from ._outputs import check_outputs
-from ._signal_options import read_sequence
+from ._signal_options import add_times, check_no_times, read_sequence
 from ._types import file_ending_in
+
+_TRAINS = (".csv", ".seq")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what", nargs="?", help="network (name or .safetensors), volume, basis or pulse train (default: the versions)"
     )
+    add_times(parser.add_argument_group("of a pulse train"))
     group = parser.add_argument_group("of a network")
     group.add_argument(
         "--save-basis",
@@ -47,7 +50,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run it."""
     path = None if options.what is None else Path(options.what)
-    of_network = path is not None and not path.name.endswith((*SUFFIXES, ".npy", ".csv", ".seq"))
+    if path is None or path.suffix not in _TRAINS:
+        check_no_times(options, "need a CSV file of a pulse train")
+    of_network = path is not None and not path.name.endswith((*SUFFIXES, ".npy", *_TRAINS))
     if not of_network and (options.save_basis is not None or options.save_sequence is not None):
         raise ValueError("--save-basis and --save-sequence need a network.")
     if path is None:
@@ -56,8 +61,8 @@ def run(options: argparse.Namespace) -> None:
         print(_of_basis(basis))
     elif path.name.endswith(SUFFIXES):
         print(_of_volume(open_volume(path)))
-    elif path.suffix in (".csv", ".seq"):
-        print(_of_sequence(read_sequence(path)))
+    elif path.suffix in _TRAINS:
+        print(_of_sequence(read_sequence(path, options)))
     else:
         _show_network(options)
 

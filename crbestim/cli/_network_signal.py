@@ -9,7 +9,7 @@ from ..datasets import Prior
 from ..pretrained import PretrainedPipeline
 from ..signal import PulseSequence, SignalModel
 from ._model_file import made_by
-from ._signal_options import model_maker_of, prior_of
+from ._signal_options import model_maker_of, prior_of, times_of
 
 
 def signal_of_network(options: argparse.Namespace, pipeline: PretrainedPipeline) -> tuple[SignalModel, Prior]:
@@ -20,7 +20,7 @@ def signal_of_network(options: argparse.Namespace, pipeline: PretrainedPipeline)
     ValueError
         If the file tells them and they are given, or neither is the case, or they do not fit the network.
     """
-    if options.sequence is not None:
+    if options.sequence is not None or times_of(options):
         raise ValueError("--model brings its pulse train; leave out --sequence.")
     prior = _of_network("prior", pipeline.prior_, prior_of(options))
     if pipeline.model_ is not None or options.signal_model is None:

@@ -19,7 +19,7 @@ from ..io._save_estimates import names_of
 from ..noise import estimate_noise_std
 from ..pretrained import load_pretrained
 from ._maps import add_volume_options, check_covariates, make_maps, open_inputs
-from ._signal_options import read_sequence
+from ._signal_options import add_sequence_options, given_sequence
 from ._types import number_or_path
 
 
@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model", required=True, metavar="NAME|FILE", help="network that ships with crbestim, or of crbestim train"
     )
-    group.add_argument("--sequence", type=Path, metavar="FILE", help="of the measurement: refuse a network of another")
+    add_sequence_options(group, "pulse train of the measurement: refuse a network of another")
     group.add_argument("--basis", type=Path, metavar="FILE", help="of the coefficients: refuse a network of another")
     group = parser.add_argument_group("noise")
     level = group.add_mutually_exclusive_group()
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     """Run it."""
     pipeline = load_pretrained(
         options.model,
-        sequence=None if options.sequence is None else read_sequence(options.sequence),
+        sequence=given_sequence(options),
         basis=None if options.basis is None else load_basis(options.basis),
     )
     estimates = NetworkEstimates(pipeline)

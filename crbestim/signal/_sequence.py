@@ -345,7 +345,7 @@ def _times(path: str | PathLike[str], given: dict[str, float | None], n_pulses: 
         noted = None if note is None else float(note)
         if value is None:
             if noted is None:
-                raise ValueError(f"{name} is not noted in {path} and must be given.")
+                raise ValueError(f"{name} is not noted in {path} and must be given, in s.")
             value = noted
         elif noted is not None and not np.isclose(check_positive(value, name), noted, rtol=1e-9, atol=0):
             raise ValueError(f"{name} = {value!r} s was given, but {path} notes {noted!r} s; one of them is wrong.")

@@ -380,3 +380,36 @@ def test_simulated_noise_of_real_data_is_real(run, mono, tmp_path):
     assert load("a.nii").shape == (4, 3, 2, 12)
     noise = load("a.nii") - signal
     assert 0.8e-3 < noise.std() < 1.2e-3
+
+
+def test_a_pulse_train_without_its_times(run, tmp_path):
+    train = short_sequence()
+    rows = np.column_stack([train.flip_angle, train.pulse_duration])
+    np.savetxt("train.csv", rows, delimiter=",", header="flip_angle,pulse_duration", comments="")
+    times = ["--repetition-time", 3.5e-3, "--inversion-duration", 5e-4]
+    code, out, err = run("info", "train.csv", *times)
+    assert code == 0, err
+    assert "72 pulses, TR 3.5 ms" in out
+    code, _, err = run("simulate", "--samples", 3, "--sequence", "train.csv", *times, "--out", "a.npz", "--quiet")
+    assert code == 0, err
+    assert np.load("a.npz")["X"].shape == (3, 72)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["info", "train.csv"], "--repetition-time is not noted in train.csv and must be given, in s"),
+        (["info", "--repetition-time", 3.5e-3], "need a CSV file of a pulse train"),
+        (
+            ["predict", "a.nii", "--model", "mt-hybrid-state", "--out", "maps", "--inversion-duration", 1],
+            "need --sequence",
+        ),
+        (["simulate", "--samples", 3, "--out", "a.npz", "--repetition-time", 3.5e-3], "need --sequence"),
+        (["evaluate", "--model", "mt-hybrid-state", "--repetition-time", 3.5e-3], "leave out --sequence"),
+    ],
+)
+def test_times_belong_to_a_pulse_train_without_them(run, tmp_path, arguments, complaint):
+    (tmp_path / "train.csv").write_text("flip_angle,pulse_duration\n0.3,1e-4\n")
+    code, _, err = run(*arguments)
+    assert code == 1
+    assert complaint in err
