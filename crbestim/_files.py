@@ -15,15 +15,21 @@ from filelock import BaseFileLock, FileLock, Timeout
 from numpy.typing import NDArray
 
 
+def checked_path(path: object, name: str = "path") -> Path:
+    """Return a path; raise TypeError if it is none."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path; got {type(path).__name__}.")
+    return Path(path)
+
+
 def check_checkpoint(path: object) -> Path | None:
     """Return the path of a checkpoint, or None; raise if it is no path or has no directory."""
     if path is None:
         return None
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"checkpoint must be a path; got {type(path).__name__}.")
-    if not Path(path).absolute().parent.is_dir():
+    place = checked_path(path, "checkpoint")
+    if not place.absolute().parent.is_dir():
         raise ValueError(f"checkpoint: the directory of {path} does not exist.")
-    return Path(path)
+    return place
 
 
 def check_origin(path: Path, digest: object, expected: str, what: str) -> None:
@@ -89,13 +95,6 @@ def write_together(writers: Mapping[Path, Callable[[BinaryIO], Any]], *, overwri
         for path in partial.values():
             path.unlink(missing_ok=True)
         raise
-
-
-def checked_path(path: object) -> Path:
-    """Return a path; raise TypeError if it is none."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be a path; got {type(path).__name__}.")
-    return Path(path)
 
 
 def is_taken(path: Path) -> bool:

@@ -207,10 +207,7 @@ def check_covariates(
         If rows or columns are missing or unknown, or values are not finite.
     """
     if isinstance(covariates, pd.DataFrame) and names is not None:
-        columns = [str(column) for column in covariates.columns]
-        if sorted(columns) != sorted(names):
-            raise ValueError(f"covariates must have the columns {list(names)} in any order; got {columns}.")
-        covariates = covariates.iloc[:, [columns.index(name) for name in names]]
+        covariates = ordered_columns(covariates, names, "covariates")
     if present is not None:
         covariates = numeric_array(covariates, "covariates").copy()
         if covariates.shape[:1] == present.shape:
@@ -219,6 +216,14 @@ def check_covariates(
     if names is not None and values.shape[1] != len(names):
         raise ValueError(f"covariates must have one column for each of {list(names)}; got {values.shape[1]}.")
     return values
+
+
+def ordered_columns(frame: pd.DataFrame, names: Sequence[str], name: str) -> pd.DataFrame:
+    """Return a DataFrame with its columns in the order of the names; raise ValueError if it has others."""
+    columns = [str(column) for column in frame.columns]
+    if sorted(columns) != sorted(names):
+        raise ValueError(f"{name} must have the columns {list(names)} in any order; got {columns}.")
+    return frame.iloc[:, [columns.index(column) for column in names]]
 
 
 def check_basis(basis: ArrayLike, n_timepoints: int | None = None) -> NDArray:

@@ -13,6 +13,7 @@ import pooch
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from .._files import checked_path
 from .._validation import ComplexArray, check_finite
 
 COLUMNS = ("pulse_duration", "inversion_time", "signal_real", "signal_imag")
@@ -109,19 +110,13 @@ def fetch_bsa_inversion_recovery(
     >>> data.signal.shape  # doctest: +SKIP
     (200,)
     """
-    file = None if path is None else _as_path(path, "path")
+    file = None if path is None else checked_path(path, "path").expanduser()
     if data_home is None:
         data_home = os.environ.get("CRBESTIM_DATA") or Path(pooch.os_cache("crbestim"))
-    home = _as_path(data_home, "data_home")
+    home = checked_path(data_home, "data_home").expanduser()
     frame = _load(home / FILE_NAME, progress) if file is None else _read_csv(file)
     times = {name: frame[name].to_numpy() for name in COLUMNS[:2]}
     return Bunch(signal=_signal(frame), **times, frame=frame, DESCR=DESCR)
-
-
-def _as_path(value: object, name: str) -> Path:
-    if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"{name} must be a str or a path; got {type(value).__name__}.")
-    return Path(value).expanduser()
 
 
 def _load(file: Path, progress: bool) -> pd.DataFrame:

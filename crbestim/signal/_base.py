@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from .._threads import run_blocks
-from .._validation import FloatArray, check_basis, check_finite, check_matrix, check_names
+from .._validation import FloatArray, check_basis, check_finite, check_matrix, check_names, ordered_columns
 from ..bounds import cramer_rao_bound
 from ..covariance import NoiseCovariance, as_covariance, compressed_covariance
 from ._parameter import Parameter
@@ -255,10 +255,7 @@ class SignalModel(ABC):
         """
         names = self.parameter_names
         if isinstance(theta, pd.DataFrame):
-            columns = list(theta.columns)
-            if sorted(map(str, columns)) != sorted(names):
-                raise ValueError(f"theta must have the columns {list(names)} in any order; got {columns}.")
-            theta = theta[list(names)]
+            theta = ordered_columns(theta, names, "theta")
         values = np.ascontiguousarray(
             check_matrix(theta, "theta", n_columns=len(names), column_names=names), dtype=np.float64
         )

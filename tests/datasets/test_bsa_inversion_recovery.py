@@ -327,7 +327,7 @@ def test_missing_own_file(tmp_path, name):
 @pytest.mark.parametrize("name", ["path", "data_home"])
 @pytest.mark.parametrize("value", [3, b"folder", ["folder"]])
 def test_wrong_type_of_path(name, value):
-    with pytest.raises(TypeError, match=f"{name} must be a str or a path; got {type(value).__name__}"):
+    with pytest.raises(TypeError, match=f"{name} must be a path; got {type(value).__name__}"):
         fetch_bsa_inversion_recovery(**{name: value})
 
 
