@@ -378,6 +378,9 @@ class NLLSEstimator(ModelEstimator):
         residual_norm = np.sqrt(fits.cost) * norm
         at_bound = np.zeros(theta.shape, np.bool_)
         at_bound[:, problem.scaling.free] = (fits.unit < _AT_BOUND) | (fits.unit > 1 - _AT_BOUND)
+        # One that is fitted through its ratio to another may have left its physical range.
+        for column, parameter in enumerate(self.model.parameters):
+            at_bound[:, column] |= ~parameter.contains(theta[:, column])
         if self.noise_std is not None:
             noise_std = np.full(len(theta), float(self.noise_std))
         else:
@@ -393,7 +396,7 @@ class NLLSEstimator(ModelEstimator):
             self.model.parameter_names,
             self.target_names_,
             theta=theta,
-            targets=self.model.target_values(theta, self.target_names_),
+            targets=self.model._target_values(theta)[:, self.model._columns(self.target_names_)],
             m0=m0,
             residual_norm=residual_norm,
             noise_std=noise_std,

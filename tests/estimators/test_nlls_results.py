@@ -517,3 +517,25 @@ def test_a_pipeline_makes_maps_with_standard_deviations():
 def test_bad_settings_are_named(options, error, message):
     with pytest.raises(error, match=message):
         nlls(**options).fit()
+
+
+def test_a_ratio_that_leads_beyond_the_physical_range_is_flagged():
+    times = torch.tensor([0.0, 10, 30, 60, 100, 200, 400, 800, 1200], dtype=torch.float64)
+
+    def two_decays(f, fast, slow):
+        return f * torch.exp(-times * fast) + (1 - f) * torch.exp(-times * slow)
+
+    parameters = [Parameter("f", "f", "1", (0.0, 1.0))]
+    parameters += [
+        Parameter(name, name, "1/s", (0.0, high), "right") for name, high in (("fast", 1.0), ("slow", 0.01))
+    ]
+    model = FunctionModel(two_decays, tuple(parameters), not_above={"slow": "fast"})
+    ranges = {"f": (0.02, 0.42), "fast": (0.012, 0.112), "slow": (0.0005, 0.0095)}
+    prior = Prior({name: stats.uniform(low, high - low) for name, (low, high) in ranges.items()})
+    data = make_fingerprints(model, prior, n_samples=300, random_state=0, progress=False)
+    noisy = NoiseModel.at_snr(20).add_to(data.X, 0, real=True)
+    found = NLLSEstimator(model, prior=prior, verbose=0, random_state=0).fit().estimate(noisy)
+    beyond = found.theta[:, 2] > 0.01
+    assert beyond.any()
+    assert found.at_bound[beyond, 2].all()
+    assert (found.status[beyond] != FitStatus.CONVERGED).all()
