@@ -19,7 +19,7 @@ from ._pulseq import read_cycle
 
 _NUMBER = r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
 _NOTE = re.compile(
-    rf"^# repetition_time = {_NUMBER} s, inversion_duration = {_NUMBER} s;(?:.*; (\d{{1,9}}) pulses\r?$)?",
+    rf"^# repetition_time = {_NUMBER} s, inversion_duration = {_NUMBER} s(?:;.*; (\d{{1,9}}) pulses\r?$)?",
     re.MULTILINE,
 )
 

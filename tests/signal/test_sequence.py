@@ -283,3 +283,10 @@ def test_default_is_better_than_smooth_ramps_by_far():
     table = compare_bounds(MTHybridStateModel(builtin), MTHybridStateModel(ramps), theta)
     assert table["median"]["geometric mean"] < 0.3
     assert np.median(hybrid_state_error(MTHybridStateModel(builtin), theta)) < 0.1
+
+
+def test_times_may_be_noted_by_hand(tmp_path):
+    note = "# repetition_time = 3.5e-3 s, inversion_duration = 0.5e-3 s\n"
+    (tmp_path / "hand.csv").write_text(note + "flip_angle,pulse_duration\n0.3,1e-4\n0.4,2e-4\n")
+    sequence = PulseSequence.from_csv(tmp_path / "hand.csv")
+    assert (sequence.n_pulses, sequence.repetition_time, sequence.inversion_duration) == (2, 3.5e-3, 5e-4)
