@@ -102,6 +102,12 @@ def is_taken(path: Path) -> bool:
     return os.path.lexists(path)
 
 
+def check_not_taken(path: Path, overwrite: bool) -> None:
+    """Raise FileExistsError if something is there and must not be replaced."""
+    if not overwrite and is_taken(path):
+        raise FileExistsError(f"path: {path} exists; pass overwrite=True to replace it.")
+
+
 def check_places(paths: Iterable[Path]) -> None:
     """Raise OSError if no file can be at one of them."""
     for path in paths:

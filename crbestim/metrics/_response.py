@@ -41,7 +41,7 @@ def checked_signals(estimator: Any, X: ArrayLike, real: bool | None) -> tuple[ND
             raise TypeError(f"X must be real for real=True, but is complex ({values.dtype}).")
         return values, False
     if real is None:
-        estimator = getattr(estimator, "best_estimator_", estimator)
+        estimator = _best_of(estimator)
         steps = getattr(estimator, "steps", None)
         takes_real_data = getattr(steps[0][1] if steps else estimator, "_takes_real_data", None)
         if takes_real_data is None:
@@ -58,7 +58,7 @@ def predictor(estimator: Any, covariates: ArrayLike | pd.DataFrame | None) -> Ca
     if covariates is None:
         return estimator.predict
     # The predict of a finished search takes no metadata.
-    return partial(getattr(estimator, "best_estimator_", estimator).predict, covariates=covariates)
+    return partial(_best_of(estimator).predict, covariates=covariates)
 
 
 def checked_estimate(estimate: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
@@ -69,9 +69,14 @@ def checked_estimate(estimate: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
     return values
 
 
+def _best_of(estimator: Any) -> Any:
+    """Return the best estimator of a finished search, or the estimator itself."""
+    return getattr(estimator, "best_estimator_", estimator)
+
+
 def final_step(estimator: Any) -> Any:
     """Return what predicts: the last step of a pipeline, the best of a search."""
-    estimator = getattr(estimator, "best_estimator_", estimator)
+    estimator = _best_of(estimator)
     return estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
 
 

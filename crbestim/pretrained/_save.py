@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from .._files import checked_path, is_taken
+from .._files import check_not_taken, checked_path
 from .._validation import check_finite
 from ..datasets import Prior
 from ..datasets._fingerprints import checked_prior
@@ -117,8 +117,7 @@ def save_pretrained(
         arrays |= table
     for name, array in arrays.items():
         check_finite(np.atleast_1d(array), f"pipeline: {name}")
-    if is_taken(target) and not overwrite:
-        raise FileExistsError(f"path: {target} exists; pass overwrite=True to replace it.")
+    check_not_taken(target, overwrite)
     write_file(target, header, arrays)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._files import checked_path, is_taken
+from ..._files import check_not_taken, checked_path
 from .._parameter_map import ParameterMap
 
 _CODES = ({"L", "R"}, {"P", "A"}, {"I", "S"})
@@ -18,8 +18,7 @@ _CODES = ({"L", "R"}, {"P", "A"}, {"I", "S"})
 def check_path(path: object, overwrite: bool) -> Path:
     """Return the path of a file to write; raise if it exists and must not be replaced."""
     target = checked_path(path)
-    if not overwrite and is_taken(target):
-        raise FileExistsError(f"path: {path} exists; pass overwrite=True to replace it.")
+    check_not_taken(target, overwrite)
     return target
 
 
